@@ -1,0 +1,1 @@
+"""Long-running processes, one file each. Empty until the grid lands."""

@@ -1,0 +1,1 @@
+"""Report: figures, tables and charts of one finished run. Shows champion and honest ledger side by side, always."""

@@ -1,0 +1,1 @@
+"""Scanner: closes to rolling correlation matrices to the velocity of their largest eigenvalue. Pure."""

@@ -1,0 +1,1 @@
+"""Disk: klines, day tables, eigenvalue archive. The only part of the core that reads or writes files."""
