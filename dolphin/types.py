@@ -124,7 +124,8 @@ TRADE: Final = np.dtype(
         ("trade_id", "i8"), *_ENTRY, ("exit_bar", "i8"), ("exit_ts", "i8"), ("bars_held", "i8"), ("reason", "i8"),
         ("exit_price", "f8"), ("gross_pnl", "f8"), ("fees", "f8"), ("net_pnl", "f8"), ("capital_after", "f8"),
         ("honest_ret", "f8"), ("honest_capital_after", "f8"), ("funding_missing", "i8"),
-    ]
+    ],
+    align=True,
 )  # fmt: skip
 """A closed trade as the kernels write it; ``asset`` is a column of the day's block, enumerations are their integer values."""
 
@@ -134,10 +135,11 @@ STATE: Final = np.dtype(
         ("row_in_day", "i8"), ("draws_used", "i8"), ("n_trades", "i8"), ("n_vel_div", "i8"), ("vel_div_history", "f8", (10,)),
         ("recent_losses", "i8", (5,)), ("bucket_trades", "i8", (4,)), ("bucket_wins", "i8", (4,)),
         ("direction", "i8"), ("posture", "i8"), ("mc_status", "i8"), ("halted", "i8"), ("boost", "f8"), ("beta", "f8"), ("mc_scale", "f8"),
-        ("acb_exit_due", "i8"), ("day_start_capital", "f8"),
+        ("acb_exit_due", "i8"), ("day_start_capital", "f8"), ("day_start_honest", "f8"), ("last_ts", "i8"),
         ("open", "i8"), *[("p_" + name, kind) for name, kind in _ENTRY],
         ("p_last_price", "f8"), ("p_stale_bars", "i8"), ("p_adverse_bars", "i8"), ("p_spread0", "f8"),
-    ]
+    ],
+    align=True,
 )  # fmt: skip
 """Everything scalar that the engine carries from bar to bar; ``p_*`` is the open position, meaningful while ``open`` is 1."""
 
@@ -158,7 +160,8 @@ PARAMS: Final = np.dtype(
             "lookback", "dc_lookback", "dc_skip_contradicts", "use_direction_confirm", "use_asset_selection", "max_hold_bars",
             "stale_price_bars", "vd_enabled", "vd_adverse_bars", "tf_enabled", "irp_returns",
         )
-    ]
+    ],
+    align=True,
 )  # fmt: skip
 """The engine's configuration as the kernels read it: one record, filled from ``EngineConfig`` field by field."""
 
@@ -183,7 +186,7 @@ class ScanRow:
 
 @dataclass(frozen=True, slots=True)
 class ScanBatch:
-    """Scanner output of ``n`` bars: ``vel_div[n]``, ``lambda_max[n, 4]``, ``velocity[n, 4]``, ``instability[n, 2]``, ``n_participants[n, 4]``.
+    """Scanner output: ``vel_div[n]``, ``lambda_max[n, 4]``, ``velocity[n, 4]``, ``instability[n, 2]``, ``n_participants[n, 4]``.
 
     ``path`` says which path computed it: ``"stream"`` (bit-reproducible) or ``"blocked"`` (within 1e-11 relative).
     """

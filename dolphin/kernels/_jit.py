@@ -16,7 +16,6 @@ from typing import Any
 
 import numba
 import platformdirs
-from numba.core import config as numba_config
 
 import dolphin.types
 
@@ -37,9 +36,10 @@ def kernel[F: Callable[..., Any]](function: F | None = None, **options: Any) -> 
     """Compile ``function`` with numba: nogil, cached, IEEE arithmetic (no fastmath unless asked for)."""
     if function is None:
         return lambda f: kernel(f, **options)
-    outer = numba_config.CACHE_DIR
-    numba_config.CACHE_DIR = str(cache_dir())
+    settings: Any = numba.config
+    outer = settings.CACHE_DIR
+    settings.CACHE_DIR = str(cache_dir())
     try:
         return numba.njit(cache=True, nogil=True, error_model="numpy", **options)(function)
     finally:
-        numba_config.CACHE_DIR = outer
+        settings.CACHE_DIR = outer

@@ -1,0 +1,81 @@
+"""What the engine remembers of prices: the last 50 valid ones of each asset, and the rows of a day that arrives bar by bar."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+
+from dolphin.kernels.loop import Book, Frame
+from dolphin.kernels.window import fold_tail_nb
+from dolphin.types import IRP_WINDOW, OB_ASSET, OB_MACRO, Array, Ints
+
+__all__ = ["LIVE_ROWS", "LiveRows", "PriceHistory"]
+
+LIVE_ROWS = 512
+"""Bars that the live buffer holds before it is folded into the tail; any value gives the same decisions."""
+
+
+class PriceHistory:
+    """``tail`` float64[50, n_assets]: the newest valid prices, right-aligned (NaN above), columns as in ``assets``.
+
+    Assets that leave the universe keep their prices aside and get them back when they return.
+    """
+
+    def __init__(self) -> None:
+        self.assets: list[str] = []
+        self.tail: Array = np.empty((IRP_WINDOW, 0))
+        self.away: dict[str, Array] = {}
+
+    def align(self, assets: Sequence[str]) -> None:
+        """Make ``assets`` the columns."""
+        known = {**self.away, **{name: self.tail[:, j].copy() for j, name in enumerate(self.assets)}}
+        nothing = np.full(IRP_WINDOW, np.nan)
+        self.assets = list(assets)
+        self.tail = np.ascontiguousarray(np.column_stack([known.pop(a, nothing) for a in assets])) if assets else np.empty((IRP_WINDOW, 0))
+        self.away = known
+
+    def folded(self, block: Array, rows: int) -> Array:
+        """The tail after ``rows`` rows of ``block`` float64[n_bars, n_assets]; nothing is changed."""
+        out = np.empty_like(self.tail)
+        fold_tail_nb(block, self.tail, rows, np.empty(IRP_WINDOW), out)
+        return out
+
+    def fold(self, block: Array, rows: int) -> None:
+        """Take the first ``rows`` rows of ``block`` into the tail."""
+        if rows:
+            self.tail = self.folded(block, rows)
+
+
+class LiveRows:
+    """Buffer of the bars that came one at a time, shaped as the kernels read a day."""
+
+    def __init__(self, n_assets: int, with_book: bool) -> None:
+        self.used = 0
+        self.block: Array = np.full((LIVE_ROWS, n_assets), np.nan)
+        self.vel_div, self.v50, self.v750 = np.empty((3, LIVE_ROWS))
+        self.vol_ok = np.empty(LIVE_ROWS, dtype=np.int8)
+        self.ts: Ints = np.zeros(LIVE_ROWS, dtype=np.int64)
+        self.codes = np.zeros(LIVE_ROWS, dtype=np.int8)
+        rows = LIVE_ROWS if with_book else 0
+        self.book = Book(np.full((rows, n_assets, len(OB_ASSET)), np.nan), np.full((rows, len(OB_MACRO)), np.nan))
+
+    def full(self) -> bool:
+        return self.used == LIVE_ROWS
+
+    def append(
+        self, columns: Mapping[str, int], prices: Mapping[str, float], signal: tuple[float, float, float], ts: int, vol_ok: int
+    ) -> int:
+        """Write one bar; return its row. ``signal`` = (vel_div, v50, v750). An asset without an entry in ``prices`` has no price."""
+        row = self.used
+        line = self.block[row]
+        line[:] = np.nan
+        for name, price in prices.items():
+            line[columns[name]] = price
+        self.vel_div[row], self.v50[row], self.v750[row] = signal
+        self.ts[row], self.vol_ok[row] = ts, vol_ok
+        self.used += 1
+        return row
+
+    def frame(self, tail: Array) -> Frame:
+        return Frame(self.block, tail, self.vel_div, self.v50, self.v750, self.vol_ok, self.ts)

@@ -1,0 +1,358 @@
+"""ND engine ("N-dimensional": it watches the whole correlation matrix): one bar in, at most one decision out. THE ONE LOOP.
+
+``process_bar`` manages the open position or tries to enter one; ``process_day`` runs the same compiled step
+(``dolphin.kernels.loop.advance_nb``) over the rows of a day. Source: specification of the engine.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from dolphin.config import EngineConfig, config_hash
+from dolphin.engine import snapshot as codec
+from dolphin.engine.costs import NO_FUNDING, FundingSeries, UniformDraws
+from dolphin.engine.forewarner import DayVerdict, judge_day
+from dolphin.engine.history import LiveRows, PriceHistory
+from dolphin.engine.order_book import OrderBookProvider, book_rows, fill_book_row
+from dolphin.engine.records import MC_STATUS, POSTURES, DayRows, NDPosition, day_rows, params_record, trade_records
+from dolphin.errors import ConfigError, DolphinError, QualityError
+from dolphin.kernels.loop import Book, Frame, Output, Work, advance_nb, close_position_nb
+from dolphin.types import IRP_WINDOW, STATE, TRADE, BarResult, ExitReason, McStatus, Posture, Refusal
+
+__all__ = ["NDAlphaEngine"]
+
+TRADES_AT_ONCE = 64
+BTC = "BTCUSDT"
+
+
+class NDAlphaEngine:
+    """The engine of one lane. Give it days (``process_day``) or bars (``begin_day``, ``process_bar``, ``end_day``); both decide alike.
+
+    It reads no clock, no file and no environment. Times are int64 ms UTC, prices and capital USDT.
+    """
+
+    def __init__(self, config: EngineConfig) -> None:
+        self.config = config
+        self.trades: list[dict[str, Any]] = []
+        """Every closed trade so far (``TRADE_FIELDS``)."""
+        self.funding_missing = False
+        """True when a closed trade met no funding series."""
+        self._params = params_record(config)
+        self._state = np.zeros(1, dtype=STATE)
+        self._state["capital"] = self._state["honest_capital"] = config.start_capital
+        self._state["last_exit_bar"] = -1
+        self._state["boost"] = self._state["mc_scale"] = 1.0
+        self._draws = UniformDraws(config.seed)
+        self._history = PriceHistory()
+        self._held, self._date = "", ""
+        self._banned: set[str] = set()
+        self._day_trades: list[dict[str, Any]] = []
+        self._refusals = np.zeros(len(Refusal), dtype=np.int64)
+        self._ob: OrderBookProvider | None = None
+        self._acb: Any = None
+        self._forewarner: Any = None
+        self._base_cfg: dict[str, Any] = {}
+        self._funding: FundingSeries | None = None
+        self._out_trades = np.zeros(TRADES_AT_ONCE, dtype=TRADE)
+        self._lay_out()
+
+    @property
+    def capital(self) -> float:
+        """Champion capital, USDT."""
+        return float(self._state["capital"][0])
+
+    @property
+    def honest_capital(self) -> float:
+        """Capital of the honest ledger (real costs, no credits), USDT."""
+        return float(self._state["honest_capital"][0])
+
+    @property
+    def bar_count(self) -> int:
+        """Bars processed since the start."""
+        return int(self._state["bar_count"][0])
+
+    @property
+    def position(self) -> NDPosition | None:
+        """The open position, or None."""
+        return NDPosition.read(self._state[0], self._held)
+
+    def set_ob_engine(self, ob: OrderBookProvider | None) -> None:
+        """Attach an order-book provider (None detaches): selection, confidence, size, exits and costs read it."""
+        self._ob = ob
+        self._reset_live()
+
+    def set_acb(self, acb: Any) -> None:
+        """Attach the adaptive circuit breaker (ACB): asked once a day for ``{boost, beta}``; None detaches."""
+        self._acb = acb
+
+    def set_mc_forewarner(self, forewarner: Any, base_cfg: Mapping[str, Any]) -> None:
+        """Attach the MC-forewarner: it judges ``base_cfg`` with ``max_leverage`` times the day's boost; None detaches."""
+        self._forewarner, self._base_cfg = forewarner, dict(base_cfg)
+
+    def set_funding(self, series: FundingSeries | None) -> None:
+        """Give the honest ledger its funding series (None: funding counts as 0 and is flagged missing)."""
+        self._funding = series
+        self._funding_rows = series.columns(self._history.assets) if series else NO_FUNDING
+
+    def update_acb_boost(self, boost: float, beta: float) -> None:
+        """Set both at once in mid-day. A fall from >= 1.25 to < 1.10 closes an open position on the next bar.
+
+        Raises ``QualityError`` for a value that is not finite, a boost outside (0, 10] or a negative beta.
+        """
+        boost, beta = _checked_boost(boost, beta)
+        state = self._state[0]
+        if state["open"] and state["boost"] >= 1.25 and boost < 1.10:
+            state["acb_exit_due"] = 1
+        state["boost"], state["beta"] = boost, beta
+
+    def update_posture(self, posture: str) -> None:
+        """Change the survival posture in mid-day; it holds from the next bar on. Raises ``ConfigError`` for an unknown one."""
+        if posture not in POSTURES:
+            raise ConfigError(f"posture = {posture!r}: no such posture; known: {', '.join(POSTURES)}")
+        state = self._state[0]
+        state["posture"] = POSTURES.index(Posture(posture))
+        red = state["mc_status"] == MC_STATUS.index(McStatus.RED)
+        state["halted"] = int(red or posture in (Posture.TURTLE, Posture.HIBERNATE))
+
+    def begin_day(self, date_str: str, direction: int = -1, posture: str = "APEX") -> None:
+        """Open a UTC day: direction, circuit breaker, forewarner, posture. Histories, statistics and capital go on."""
+        try:
+            dt.date.fromisoformat(date_str)
+        except (TypeError, ValueError) as error:
+            raise QualityError(f"{date_str!r} is not a date", hint="YYYY-MM-DD") from error
+        if direction not in (-1, 1):
+            raise ConfigError(f"direction = {direction!r}: expected -1 (SHORT) or 1 (LONG)")
+        state = self._state[0]
+        boost, beta = 1.0, 0.0
+        if self._acb is not None:
+            day = self._acb.get_dynamic_boost_for_date(date_str, self._ob)
+            boost, beta = _checked_boost(day["boost"], day["beta"])
+        verdict = DayVerdict(McStatus.OFF, 1.0)
+        if self._forewarner is not None:
+            verdict = judge_day(self._forewarner, self._base_cfg, self.config.max_leverage, boost)
+        state["direction"], state["boost"], state["beta"] = direction, boost, beta
+        state["mc_status"], state["mc_scale"] = MC_STATUS.index(verdict.status), verdict.scale
+        self.update_posture(posture)
+        state["row_in_day"] = 0
+        state["day_start_capital"], state["day_start_honest"] = state["capital"], state["honest_capital"]
+        self._date, self._day_trades, self._banned = date_str, [], set()
+        self._refusals[:] = 0
+        self._work.banned[:] = 0
+
+    def process_bar(
+        self,
+        vel_div: float,
+        prices: Mapping[str, float],
+        v50: float = math.nan,
+        v750: float = math.nan,
+        ts_ms: int | None = None,
+        vol_ok: bool | None = None,
+    ) -> BarResult:
+        """One bar of the open day: manage the position, or try to enter.
+
+        ``prices``: close by symbol; NaN, zero, negative, infinite or absent = no price. A NaN ``vel_div`` enters nothing.
+        ``vol_ok`` None = by the bar's place in the day. Raises ``DolphinError`` when no day is open.
+        """
+        if not self._date:
+            raise DolphinError("process_bar outside a day: call begin_day first")
+        self._widen(prices)
+        live, ts = self._live, 0 if ts_ms is None else int(ts_ms)
+        row = live.append(self._columns, prices, (vel_div, v50, v750), ts, -1 if vol_ok is None else int(vol_ok))
+        if self._ob is not None:
+            fill_book_row(self._ob, self._history.assets, int(self._state["direction"][0]), ts, live.book, row)
+        closed = self._advance(live.frame(self._history.tail), live.book, live.codes, (row, row + 1))
+        code = Refusal(int(live.codes[row]))
+        entry = self.position.to_dict() if code is Refusal.NONE and self.position else None
+        if live.full():
+            self._fold_live()
+        return BarResult(entry, closed[0] if closed else None, () if code is Refusal.NONE else (code.name,))
+
+    def end_day(self) -> dict[str, Any]:
+        """Close the UTC day (not the position) and return its result."""
+        state = self._state[0]
+        hibernating = POSTURES[int(state["posture"])] is Posture.HIBERNATE
+        if hibernating and state["open"] and state["row_in_day"] == 0:
+            self._close_between_bars(ExitReason.HIBERNATE_HALT)
+        self._fold_live()
+        position = self.position
+        result = {
+            "date": self._date,
+            "pnl": self.capital - float(state["day_start_capital"]),
+            "capital": self.capital,
+            "honest_pnl": self.honest_capital - float(state["day_start_honest"]),
+            "honest_capital": self.honest_capital,
+            "boost": float(state["boost"]),
+            "beta": float(state["beta"]),
+            "mc_status": MC_STATUS[int(state["mc_status"])].value,
+            "posture": POSTURES[int(state["posture"])].value,
+            "bars": int(state["row_in_day"]),
+            "trades": self._day_trades,
+            "refusals": {code.name: int(self._refusals[code]) for code in Refusal if code and self._refusals[code]},
+            "open_position": position.to_dict() if position else None,
+        }
+        self._date, self._day_trades = "", []
+        return result
+
+    def process_day(
+        self,
+        date_str: str,
+        df: Any,
+        asset_columns: Sequence[str],
+        vol_regime_ok: Sequence[bool] | None = None,
+        direction: int = -1,
+        posture: str = "APEX",
+    ) -> dict[str, Any]:
+        """A whole day given as a DataFrame with vel_div, optional velocities and ``timestamp``, and close columns.
+
+        An empty frame is legal: in posture HIBERNATE it closes the open position at its last known price. Returns the day's result.
+        """
+        return self.process_rows(date_str, day_rows(df, asset_columns), vol_regime_ok, direction, posture)
+
+    def process_rows(
+        self, date_str: str, rows: DayRows, vol_regime_ok: Sequence[bool] | None = None, direction: int = -1, posture: str = "APEX"
+    ) -> dict[str, Any]:
+        """``process_day`` on arrays: no DataFrame is needed, nothing is copied."""
+        n = len(rows.vel_div)
+        if vol_regime_ok is not None and len(vol_regime_ok) != n:
+            raise QualityError(f"vol_regime_ok has {len(vol_regime_ok)} values for {n} rows", column="vol_regime_ok")
+        self.begin_day(date_str, direction, posture)
+        if n:
+            self._align(rows.assets)
+            vol_ok = np.full(n, -1, dtype=np.int8) if vol_regime_ok is None else np.asarray(vol_regime_ok, dtype=np.bool_).astype(np.int8)
+            frame = Frame(rows.closes, self._history.tail, rows.vel_div, rows.v50, rows.v750, vol_ok, rows.ts_ms)
+            self._advance(frame, book_rows(self._ob, rows.assets, direction, rows.ts_ms), np.empty(n, dtype=np.int8), (0, n))
+            self._history.fold(rows.closes, n)
+        return self.end_day()
+
+    def snapshot(self) -> bytes:
+        """Everything the engine knows, random stream and open position included; attached layers are not part of it."""
+        tail = self._history.folded(self._live.block, self._live.used)
+        return codec.encode(
+            codec.Snapshot(
+                config_hash=config_hash(self.config),
+                state=self._state.tobytes(),
+                assets=self._history.assets,
+                tail=tail.tobytes(),
+                away={name: prices.tobytes() for name, prices in self._history.away.items()},
+                held=self._held,
+                date=self._date,
+                banned=sorted(self._banned_now()),
+                refusals=self._refusals.tolist(),
+                day_trades=len(self._day_trades),
+                trades=self.trades,
+                funding_missing=self.funding_missing,
+            )
+        )
+
+    @classmethod
+    def restore(cls, config: EngineConfig, data: bytes) -> NDAlphaEngine:
+        """An engine that goes on from ``snapshot`` bit for bit. Attach the layers again.
+
+        Raises ``MalformedFile`` for damaged bytes, ``ConfigError`` when the snapshot was taken under another configuration.
+        """
+        saved = codec.decode(data, config_hash(config))
+        engine = cls(config)
+        engine._history.assets = list(saved.assets)
+        engine._history.tail = np.frombuffer(saved.tail).reshape(IRP_WINDOW, len(saved.assets)).copy()
+        engine._history.away = {name: np.frombuffer(prices).copy() for name, prices in saved.away.items()}
+        engine._state = np.frombuffer(saved.state, dtype=STATE).copy()
+        engine._held, engine._date, engine._banned = saved.held, saved.date, set(saved.banned)
+        engine._refusals = np.array(saved.refusals, dtype=np.int64)
+        engine.trades, engine.funding_missing = list(saved.trades), saved.funding_missing
+        engine._day_trades = engine.trades[len(engine.trades) - saved.day_trades :] if saved.day_trades else []
+        engine._draws = UniformDraws(config.seed, int(engine._state["draws_used"][0]))
+        engine._lay_out()
+        return engine
+
+    def _advance(self, frame: Frame, book: Book, codes: Any, span: tuple[int, int]) -> list[dict[str, Any]]:
+        row, end = span
+        closed: list[dict[str, Any]] = []
+        held = self._held
+        while row < end:
+            work = self._work._replace(draws=self._draws.values, draws_base=self._draws.base)
+            out = Output(self._out_trades, codes)
+            row, n = advance_nb(self._params, self._state, frame, book, self._funding_rows, work, out, (row, end))
+            closed += self._record(self._out_trades[:n], held)
+            if self._draws.base + len(self._draws.values) - int(self._state["draws_used"][0]) < 3:
+                self._draws.refill(int(self._state["draws_used"][0]))
+        state = self._state[0]
+        if not state["open"]:
+            self._held = ""
+        elif state["p_asset"] >= 0:
+            self._held = self._history.assets[state["p_asset"]]
+        self._refusals += np.bincount(codes[span[0] : span[1]], minlength=len(Refusal))
+        return closed
+
+    def _record(self, trades: Any, held: str) -> list[dict[str, Any]]:
+        records = trade_records(trades, self._history.assets, self._date, held)
+        self.trades += records
+        self._day_trades += records
+        self.funding_missing = self.funding_missing or bool(trades["funding_missing"].any())
+        return records
+
+    def _close_between_bars(self, reason: ExitReason) -> None:
+        used = int(self._state["draws_used"][0])
+        draws = self._draws.values[used - self._draws.base :]
+        trade = self._out_trades[:1]
+        close_position_nb(self._params, self._state, int(reason), self._ob is not None, draws, self._funding_rows, trade)
+        self._record(trade, self._held)
+
+    def _banned_now(self) -> set[str]:
+        return self._banned | {name for name, banned in zip(self._history.assets, self._work.banned, strict=True) if banned}
+
+    def _align(self, assets: Sequence[str]) -> None:
+        """Make ``assets`` the universe: histories, bans, funding, work space and the held asset's column follow."""
+        if list(assets) == self._history.assets:
+            return
+        self._banned = self._banned_now()
+        self._fold_live()
+        self._history.align(assets)
+        self._lay_out()
+
+    def _lay_out(self) -> None:
+        """Arrays with one column an asset, made new for the universe as it stands."""
+        assets = self._history.assets
+        n = len(assets)
+        self._columns = {name: j for j, name in enumerate(assets)}
+        if self._state["open"][0]:
+            self._state["p_asset"] = self._columns.get(self._held, -1)
+        self._funding_rows = self._funding.columns(assets) if self._funding else NO_FUNDING
+        only = -1 if self.config.use_asset_selection else self._columns.get(BTC, -2)
+        self._work = Work(
+            window=np.empty((IRP_WINDOW, n)),
+            column=np.empty(IRP_WINDOW),
+            path=np.empty(n),
+            features=np.empty((5, n)),
+            scores=np.empty((3, n)),
+            eligible=np.empty(n, dtype=np.int8),
+            banned=np.array([name in self._banned for name in assets], dtype=np.int8),
+            draws=self._draws.values,
+            draws_base=self._draws.base,
+            only_asset=only,
+        )
+        self._live = LiveRows(n, self._ob is not None)
+
+    def _widen(self, prices: Mapping[str, float]) -> None:
+        new = [name for name in prices if name not in self._columns]
+        if new:
+            self._align([*self._history.assets, *new])
+
+    def _fold_live(self) -> None:
+        if self._live.used:
+            self._history.fold(self._live.block, self._live.used)
+            self._live.used = 0
+
+    def _reset_live(self) -> None:
+        self._fold_live()
+        self._live = LiveRows(len(self._history.assets), self._ob is not None)
+
+
+def _checked_boost(boost: float, beta: float) -> tuple[float, float]:
+    if not (0.0 < boost <= 10.0 and 0.0 <= beta <= 10.0):
+        raise QualityError(f"circuit breaker gave boost {boost!r}, beta {beta!r}", hint="boost in (0, 10], beta in [0, 10], both finite")
+    return float(boost), float(beta)

@@ -1,0 +1,58 @@
+"""Order-book provider port of the engine, and the rows that the loop reads from it. Source: specification of the order book."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any, Protocol
+
+import numpy as np
+
+from dolphin.kernels.loop import Book
+from dolphin.types import OB_ASSET, OB_MACRO, Ints
+
+__all__ = ["NO_BOOK", "OrderBookProvider", "book_rows", "fill_book_row"]
+
+NO_BOOK = Book(np.empty((0, 0, len(OB_ASSET))), np.empty((0, len(OB_MACRO))))
+_SIGNAL, _PLACEMENT, _MACRO = OB_ASSET[:3], OB_ASSET[3:], OB_MACRO[:4]
+
+
+class OrderBookProvider(Protocol):
+    """What the engine asks of a book. ``None`` (as a result or as a value) = nothing known = neutral; never an exception."""
+
+    def get_signal(self, asset: str, ts_ms: int) -> Mapping[str, float] | None:
+        """imbalance_ma5, imbalance_persistence, withdrawal_velocity."""
+
+    def get_placement(self, asset: str, ts_ms: int) -> Mapping[str, float] | None:
+        """depth_quality, fill_probability."""
+
+    def get_macro(self, ts_ms: int) -> Mapping[str, float] | None:
+        """cascade_count, regime_signal, market_imbalance, market_agreement."""
+
+    def get_market_multiplier(self, direction: int, ts_ms: int) -> float | None:
+        """Leverage factor OB-3."""
+
+
+def fill_book_row(ob: OrderBookProvider, assets: Sequence[str], direction: int, ts_ms: int, book: Book, row: int) -> None:
+    """Write what ``ob`` knows at ``ts_ms`` into row ``row`` of ``book``; unknown values become NaN."""
+    macro = _values(ob.get_macro(ts_ms), _MACRO)
+    multiplier = ob.get_market_multiplier(direction, ts_ms)
+    book.macro[row] = [*macro, np.nan if multiplier is None else multiplier]
+    for j, asset in enumerate(assets):
+        book.asset[row, j] = _values(ob.get_signal(asset, ts_ms), _SIGNAL) + _values(ob.get_placement(asset, ts_ms), _PLACEMENT)
+
+
+def book_rows(ob: OrderBookProvider | None, assets: Sequence[str], direction: int, ts: Ints) -> Book:
+    """The rows of a whole day; without a provider the neutral book of no rows."""
+    if ob is None:
+        return NO_BOOK
+    book = Book(np.empty((len(ts), len(assets), len(OB_ASSET))), np.empty((len(ts), len(OB_MACRO))))
+    for row, ts_ms in enumerate(ts.tolist()):
+        fill_book_row(ob, assets, direction, ts_ms, book, row)
+    return book
+
+
+def _values(known: Any, names: Sequence[str]) -> list[float]:
+    """``known`` may be a mapping or an object with attributes; what it lacks is NaN."""
+    values = [known.get(name) if isinstance(known, Mapping) else getattr(known, name, None) for name in names]
+    return [math.nan if value is None else float(value) for value in values]

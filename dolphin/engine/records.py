@@ -1,0 +1,117 @@
+"""Records as people read them: trades as dicts, the open position as an object, rows of a day as arrays."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+
+from dolphin.config import EngineConfig
+from dolphin.errors import SchemaError
+from dolphin.types import PARAMS, TRADE, TRADE_FIELDS, Array, Confirmation, ExitReason, Ints, McStatus, Posture
+
+__all__ = ["DayRows", "NDPosition", "day_rows", "params_record", "trade_records"]
+
+MC_STATUS = list(McStatus)
+POSTURES = list(Posture)
+DC_NAMES = {code.value: code.name for code in Confirmation}
+REASON_NAMES = {code.value: code.name for code in ExitReason}
+
+
+@dataclass(frozen=True, slots=True)
+class NDPosition:
+    """The open position; units as in the trade record. ``entry_bar`` is the engine's ``global_bar_idx`` at entry."""
+
+    asset: str
+    direction: int
+    entry_bar: int
+    entry_ts: int
+    entry_price: float
+    notional: float
+    leverage: float
+    fraction: float
+    bucket: int
+    vel_div: float
+    strength: float
+    confidence: float
+    dc: str
+    irp_alignment: float
+    ars: float
+    boost: float
+    beta: float
+    last_price: float
+
+    @classmethod
+    def read(cls, state: Any, asset: str) -> NDPosition | None:
+        """From a ``STATE`` record; None when no position is open."""
+        if not state["open"]:
+            return None
+        values = {name: state["p_" + name].item() for name in cls.__slots__ if name not in ("asset", "dc")}
+        return cls(asset=asset, dc=Confirmation(int(state["p_dc"])).name, **values)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values by name."""
+        return asdict(self)
+
+
+@dataclass(frozen=True, slots=True)
+class DayRows:
+    """One day as the engine reads it: ``closes`` float64[n_bars, n_assets] (C order, NaN = no price), the rest [n_bars].
+
+    ``ts_ms`` is the bar close, 0 where unknown.
+    """
+
+    assets: tuple[str, ...]
+    closes: Array
+    vel_div: Array
+    v50: Array
+    v750: Array
+    ts_ms: Ints
+
+
+def day_rows(frame: Any, assets: Sequence[str]) -> DayRows:
+    """Rows of a day table given as a DataFrame (any library with ``frame[name]`` and ``frame.columns``).
+
+    A column of ``assets`` that the frame lacks has no prices. Raises ``SchemaError`` without a vel_div column.
+    """
+    names = {str(c) for c in frame.columns}
+    if "vel_div" not in names:
+        raise SchemaError("the day has no vel_div", column="vel_div", hint="build day tables with `dolphin data scan`")
+    n = len(frame)
+
+    def column(name: str, kind: Any, missing: float) -> Any:
+        return np.asarray(frame[name], dtype=kind) if name in names else np.full(n, missing, dtype=kind)
+
+    closes = np.empty((n, len(assets)))
+    for j, name in enumerate(assets):
+        closes[:, j] = column(name, np.float64, np.nan)
+    return DayRows(
+        assets=tuple(assets),
+        closes=closes,
+        vel_div=column("vel_div", np.float64, np.nan),
+        v50=column("v50_lambda_max_velocity", np.float64, np.nan),
+        v750=column("v750_lambda_max_velocity", np.float64, np.nan),
+        ts_ms=column("timestamp", np.int64, 0),
+    )
+
+
+def params_record(config: EngineConfig) -> Any:
+    """``PARAMS[1]`` filled from the configuration, field by field."""
+    params = np.zeros(1, dtype=PARAMS)
+    for name in PARAMS.names or ():
+        params[name] = config.irp_units == "return" if name == "irp_returns" else getattr(config, name)
+    return params
+
+
+def trade_records(trades: Any, assets: Sequence[str], date: str, held: str) -> list[dict[str, Any]]:
+    """Trade dicts (``TRADE_FIELDS``) of ``TRADE[n]``; ``held`` names the asset of a position whose column is gone (-1)."""
+    columns = {name: trades[name].tolist() for name in TRADE.names or ()}
+    columns["date"] = [date] * len(trades)
+    columns["asset"] = [assets[j] if j >= 0 else held for j in columns["asset"]]
+    columns["dc"] = [DC_NAMES[code] for code in columns["dc"]]
+    columns["reason"] = [REASON_NAMES[code] for code in columns["reason"]]
+    columns["mc_status"] = [MC_STATUS[code].value for code in columns["mc_status"]]
+    columns["posture"] = [POSTURES[code].value for code in columns["posture"]]
+    return [dict(zip(TRADE_FIELDS, row, strict=True)) for row in zip(*(columns[name] for name in TRADE_FIELDS), strict=True)]

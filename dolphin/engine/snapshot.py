@@ -1,0 +1,56 @@
+"""Snapshot codec: the engine's state as bytes. Floats travel as their own bits, so a restored engine continues bit for bit."""
+
+from __future__ import annotations
+
+import hashlib
+from typing import Any
+
+import msgspec
+
+from dolphin.errors import ConfigError, MalformedFile
+from dolphin.types import IRP_WINDOW, STATE
+
+__all__ = ["VERSION", "Snapshot", "decode", "encode"]
+
+VERSION = b"dolphin-engine-1\n"
+_DIGEST = 16
+
+
+class Snapshot(msgspec.Struct, frozen=True, kw_only=True):
+    """``state`` = STATE record, ``tail`` = float64[50, n_assets]; the rest as the engine names it."""
+
+    config_hash: str
+    state: bytes
+    assets: list[str]
+    tail: bytes
+    away: dict[str, bytes]
+    held: str
+    date: str
+    banned: list[str]
+    refusals: list[int]
+    day_trades: int
+    trades: list[dict[str, Any]]
+    funding_missing: bool
+
+
+def encode(snapshot: Snapshot) -> bytes:
+    """Version line, digest, msgpack body."""
+    body = msgspec.msgpack.encode(snapshot)
+    return VERSION + hashlib.blake2b(body, digest_size=_DIGEST).digest() + body
+
+
+def decode(data: bytes, config_hash: str) -> Snapshot:
+    """The snapshot, if it is whole and was taken under the configuration with ``config_hash``.
+
+    Raises ``MalformedFile`` (another version, damaged bytes) or ``ConfigError`` (another configuration).
+    """
+    start = len(VERSION)
+    body = data[start + _DIGEST :]
+    if data[:start] != VERSION or hashlib.blake2b(body, digest_size=_DIGEST).digest() != data[start : start + _DIGEST]:
+        raise MalformedFile("not an engine snapshot of this version, or damaged", hint="start from an earlier snapshot")
+    saved = msgspec.msgpack.decode(body, type=Snapshot)
+    if saved.config_hash != config_hash:
+        raise ConfigError(f"snapshot was taken under configuration {saved.config_hash}, this engine runs {config_hash}")
+    if len(saved.state) != STATE.itemsize or len(saved.tail) != IRP_WINDOW * len(saved.assets) * 8:
+        raise MalformedFile("engine snapshot has another layout", hint="it was written by another version")
+    return saved
