@@ -115,14 +115,16 @@ def test_a_window_with_holes_is_the_last_valid_prices_of_each_asset():
     rng = np.random.default_rng(0)
     block, tail = rng.uniform(1, 2, (80, 3)), rng.uniform(1, 2, (50, 3))
     block[30:70, 0] = np.nan
-    block[::2, 1] = -1.0
+    block[1::2, 1] = -1.0
     block[:, 2] = 0.0
     tail[:, 2] = np.nan
-    got = window_nb(block, tail, 60, np.empty((50, 3)), np.empty(50))
-    for j in range(2):
-        past = np.concatenate([tail[:, j], block[:61, j]])
-        assert got[:, j].tolist() == past[past > 0][-50:].tolist()
-    assert np.isnan(got[:, 2]).all()
+    for row in (20, 60, 72):
+        got = window_nb(block, tail, row, np.empty((50, 3)), np.empty(50))
+        for j in range(2):
+            past = np.concatenate([tail[:, j], block[: row + 1, j]])
+            wanted = past[past > 0][-50:] if block[row, j] > 0 else np.full(50, np.nan)
+            assert np.array_equal(got[:, j], wanted, equal_nan=True)
+        assert np.isnan(got[:, 2]).all()
     whole = rng.uniform(1, 2, (80, 3))
     assert np.shares_memory(window_nb(whole, tail, 60, np.empty((50, 3)), np.empty(50)), whole)
 

@@ -84,7 +84,7 @@ class NDAlphaEngine:
     def set_ob_engine(self, ob: OrderBookProvider | None) -> None:
         """Attach an order-book provider (None detaches): selection, confidence, size, exits and costs read it."""
         self._ob = ob
-        self._reset_live()
+        self._fold_live()
 
     def set_acb(self, acb: Any) -> None:
         """Attach the adaptive circuit breaker (ACB): asked once a day for ``{boost, beta}``; None detaches."""
@@ -161,6 +161,8 @@ class NDAlphaEngine:
         if not self._date:
             raise DolphinError("process_bar outside a day: call begin_day first")
         self._widen(prices)
+        if self._live is None:
+            self._live = LiveRows(len(self._columns), self._ob is not None)
         live, ts = self._live, 0 if ts_ms is None else int(ts_ms)
         row = live.append(self._columns, prices, (vel_div, v50, v750), ts, -1 if vol_ok is None else int(vol_ok))
         if self._ob is not None:
@@ -231,7 +233,7 @@ class NDAlphaEngine:
 
     def snapshot(self) -> bytes:
         """Everything the engine knows, random stream and open position included; attached layers are not part of it."""
-        tail = self._history.folded(self._live.block, self._live.used)
+        tail = self._history.folded(self._live.block, self._live.used) if self._live else self._history.tail
         return codec.encode(
             codec.Snapshot(
                 config_hash=config_hash(self.config),
@@ -335,7 +337,7 @@ class NDAlphaEngine:
             draws_base=self._draws.base,
             only_asset=only,
         )
-        self._live = LiveRows(n, self._ob is not None)
+        self._live: LiveRows | None = None
 
     def _widen(self, prices: Mapping[str, float]) -> None:
         new = [name for name in prices if name not in self._columns]
@@ -343,13 +345,9 @@ class NDAlphaEngine:
             self._align([*self._history.assets, *new])
 
     def _fold_live(self) -> None:
-        if self._live.used:
+        if self._live is not None:
             self._history.fold(self._live.block, self._live.used)
-            self._live.used = 0
-
-    def _reset_live(self) -> None:
-        self._fold_live()
-        self._live = LiveRows(len(self._history.assets), self._ob is not None)
+            self._live = None
 
 
 def _checked_boost(boost: float, beta: float) -> tuple[float, float]:

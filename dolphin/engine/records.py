@@ -16,6 +16,9 @@ __all__ = ["DayRows", "NDPosition", "day_rows", "params_record", "trade_records"
 
 MC_STATUS = list(McStatus)
 POSTURES = list(Posture)
+MC_NAMES = [status.value for status in McStatus]
+POSTURE_NAMES = [posture.value for posture in Posture]
+_KINDS = [(name, (TRADE.fields or {})[name][0].kind) for name in TRADE.names or ()]
 DC_NAMES = {code.value: code.name for code in Confirmation}
 REASON_NAMES = {code.value: code.name for code in ExitReason}
 
@@ -99,19 +102,20 @@ def day_rows(frame: Any, assets: Sequence[str]) -> DayRows:
 
 def params_record(config: EngineConfig) -> Any:
     """``PARAMS[1]`` filled from the configuration, field by field."""
-    params = np.zeros(1, dtype=PARAMS)
-    for name in PARAMS.names or ():
-        params[name] = config.irp_units == "return" if name == "irp_returns" else getattr(config, name)
-    return params
+    values = (config.irp_units == "return" if name == "irp_returns" else getattr(config, name) for name in PARAMS.names or ())
+    return np.array([tuple(values)], dtype=PARAMS)
 
 
 def trade_records(trades: Any, assets: Sequence[str], date: str, held: str) -> list[dict[str, Any]]:
     """Trade dicts (``TRADE_FIELDS``) of ``TRADE[n]``; ``held`` names the asset of a position whose column is gone (-1)."""
-    columns = {name: trades[name].tolist() for name in TRADE.names or ()}
+    width = TRADE.itemsize // 8
+    ints = trades.view(np.int64).reshape(-1, width).T.tolist()
+    floats = trades.view(np.float64).reshape(-1, width).T.tolist()
+    columns = {name: (floats if kind == "f" else ints)[k] for k, (name, kind) in enumerate(_KINDS)}
     columns["date"] = [date] * len(trades)
     columns["asset"] = [assets[j] if j >= 0 else held for j in columns["asset"]]
     columns["dc"] = [DC_NAMES[code] for code in columns["dc"]]
     columns["reason"] = [REASON_NAMES[code] for code in columns["reason"]]
-    columns["mc_status"] = [MC_STATUS[code].value for code in columns["mc_status"]]
-    columns["posture"] = [POSTURES[code].value for code in columns["posture"]]
+    columns["mc_status"] = [MC_NAMES[code] for code in columns["mc_status"]]
+    columns["posture"] = [POSTURE_NAMES[code] for code in columns["posture"]]
     return [dict(zip(TRADE_FIELDS, row, strict=True)) for row in zip(*(columns[name] for name in TRADE_FIELDS), strict=True)]

@@ -15,6 +15,11 @@ __all__ = ["fold_tail_nb", "history_nb", "window_nb"]
 
 
 @kernel
+def _valid_nb(price: float) -> bool:
+    return (price > 0.0) & (price < np.inf)
+
+
+@kernel
 def history_nb(block: Array, tail: Array, row: int, asset: int, out: Array) -> int:
     """Fill ``out`` float64[n] from its end with the last valid prices of ``asset`` up to ``row``; return how many there were.
 
@@ -25,14 +30,14 @@ def history_nb(block: Array, tail: Array, row: int, asset: int, out: Array) -> i
         if at == 0:
             return out.shape[0]
         price = block[r, asset]
-        if price > 0.0 and price < np.inf:
+        if _valid_nb(price):
             at -= 1
             out[at] = price
     for r in range(tail.shape[0] - 1, -1, -1):
         if at == 0:
             return out.shape[0]
         price = tail[r, asset]
-        if price > 0.0 and price < np.inf:
+        if _valid_nb(price):
             at -= 1
             out[at] = price
     out[:at] = np.nan
@@ -43,21 +48,30 @@ def history_nb(block: Array, tail: Array, row: int, asset: int, out: Array) -> i
 def window_nb(block: Array, tail: Array, row: int, scratch: Array, column: Array) -> Array:
     """``float64[n, n_assets]`` window of the last n valid prices up to ``row``: a view of ``block`` when whole, else ``scratch``.
 
-    ``scratch`` float64[n, n_assets] and ``column`` float64[n] are work space. An asset with fewer prices has NaN at the top.
+    ``scratch`` float64[n, n_assets] and ``column`` float64[n] are work space. An asset with fewer prices has NaN at the top; one
+    without a valid price on ``row`` itself, which could not be traded, is all NaN (its history may lie arbitrarily far back).
     """
     n = scratch.shape[0]
-    holes = n
-    if row >= n - 1:
-        view = block[row - n + 1 : row + 1]
-        holes = 0
-        for i in range(n):
-            line = view[i]
-            for j in range(line.shape[0]):
-                holes += 0 if line[j] > 0.0 and line[j] < np.inf else 1
-        if holes == 0:
-            return view
+    young = row < n - 1
+    view = block[max(row - n + 1, 0) : row + 1]
+    prices = view.reshape(view.size)
+    valid = 0
+    for i in range(prices.shape[0]):
+        valid += 1 if _valid_nb(prices[i]) else 0
+    if valid == scratch.size:
+        return view
+    if not young:
+        scratch[:] = view
     for j in range(block.shape[1]):
-        history_nb(block, tail, row, j, column)
+        whole = not young
+        for i in range(view.shape[0]):
+            whole = whole and _valid_nb(view[i, j])
+        if whole:
+            continue
+        if _valid_nb(block[row, j]):
+            history_nb(block, tail, row, j, column)
+        else:
+            column[:] = np.nan
         for i in range(n):
             scratch[i, j] = column[i]
     return scratch

@@ -1,0 +1,173 @@
+"""Verbs that run the engine or look at runs: backtest, report, compare, lookahead-check."""
+
+from __future__ import annotations
+
+import time
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from dolphin.errors import ConfigError
+from flows.cli_options import ConfigOption, SetOption, loaded_config
+from flows.console import Outcome, progress, verb
+
+if TYPE_CHECKING:
+    from dolphin.config import LoadedConfig
+
+__all__ = ["add_run_verbs"]
+
+KlinesOption = Annotated[Path | None, typer.Option("--klines", help="Folder of klines, one parquet a UTC day; scanned first (cached).")]
+DataOption = Annotated[Path | None, typer.Option("--data", help="Folder of day tables (`dolphin data scan`).")]
+FromOption = Annotated[str, typer.Option("--from", metavar="YYYY-MM-DD", help="First UTC day.")]
+ToOption = Annotated[str, typer.Option("--to", metavar="YYYY-MM-DD", help="Last UTC day.")]
+RunArgument = Annotated[Path, typer.Argument(help="Run folder; `runs/latest` is the newest.")]
+
+
+class Engine(StrEnum):
+    """Engines that a backtest can run on."""
+
+    ND = "nd"
+
+
+class Stack(StrEnum):
+    """Layers around the engine."""
+
+    ENGINE = "engine"
+
+
+class Lane(StrEnum):
+    """Direction of the lane."""
+
+    SHORT = "short"
+    LONG = "long"
+
+
+def add_run_verbs(app: typer.Typer) -> None:
+    """Register the verbs on ``app``."""
+    verb(app, "backtest")(backtest)
+    verb(app, "report")(report)
+    verb(app, "compare")(compare)
+    verb(app, "lookahead-check")(lookahead_check)
+
+
+def backtest(
+    klines: KlinesOption = None,
+    data: DataOption = None,
+    first: FromOption = "",
+    last: ToOption = "",
+    direction: Annotated[Lane, typer.Option(help="SHORT or LONG lane.")] = Lane.SHORT,
+    engine: Annotated[Engine, typer.Option(help="nd: the engine alone.")] = Engine.ND,
+    stack: Annotated[Stack, typer.Option(help="engine: no further layers.")] = Stack.ENGINE,
+    funding: Annotated[Path | None, typer.Option(help="Funding rates (parquet: ts, symbol, funding_rate) for the honest ledger.")] = None,
+    profile: Annotated[str | None, typer.Option(help="Named engine profile.")] = None,
+    changes: SetOption = None,
+    config: ConfigOption = None,
+) -> Outcome:
+    """Backtest klines, day tables, or (without either) the embedded synthetic market, and write a report."""
+    started = time.perf_counter()
+    loaded = loaded_config(config, changes, profile)
+    _check_range(first, last)
+    from flows.backtest import Plan, day_files, run_backtest
+
+    folder, quality = _day_folder(loaded, klines, data, first, last)
+    files = day_files(folder, first, last)
+    plan = Plan(
+        folder=folder,
+        loaded=loaded,
+        first=first,
+        last=last,
+        direction=-1 if direction is Lane.SHORT else 1,
+        funding=_funding(funding, files),
+        quality=quality,
+    )
+    run_folder, run = run_backtest(plan, progress(files, len(files), "days"), started=started)
+    from dolphin.report.markdown import headline
+
+    page = run_folder / "report.html"
+    facts = {"run": str(run_folder), "report": str(page), "engine": engine.value, "stack": stack.value, "summary": run.summary}
+    return Outcome("dolphin.backtest/1", facts, f"{headline(run.summary)}\nreport: {page}")
+
+
+def report(run: RunArgument, md: Annotated[bool, typer.Option("--md", help="Print the report as Markdown.")] = False) -> Outcome:
+    """Rebuild report.html of a run from its folder, or print the report as Markdown."""
+    from dolphin.report.files import read_run, rebuild
+    from dolphin.report.markdown import to_markdown
+    from dolphin.storage.publish import publish
+
+    found = read_run(run)
+    if md:
+        return Outcome("dolphin.report/1", {"summary": found.summary}, to_markdown(found.summary))
+    page = rebuild(run, publish, found)
+    return Outcome("dolphin.report/1", {"report": str(page), "summary": found.summary}, str(page))
+
+
+def compare(run_a: RunArgument, run_b: RunArgument) -> Outcome:
+    """Two runs side by side, figure by figure and trade by trade; exits 1 when their trades differ."""
+    from dolphin.report.compare import compare as compare_runs
+    from dolphin.report.compare import comparison_markdown
+
+    result = compare_runs(run_a, run_b)
+    return Outcome(result["schema"], result, comparison_markdown(result), int(not result["same_trades"]))
+
+
+def lookahead_check(
+    klines: KlinesOption = None,
+    day: Annotated[str, typer.Option("--date", metavar="YYYY-MM-DD", help="Day to check; default: the second one.")] = "",
+    every: Annotated[int, typer.Option(min=1, help="Check every n-th bar.")] = 1,
+    changes: SetOption = None,
+    config: ConfigOption = None,
+) -> Outcome:
+    """Cut a day off after each bar: no value before the cut may change, in klines, scans and trades. Exits 1 when one does."""
+    loaded = loaded_config(config, changes)
+    from dolphin.storage.klines import KlineStore
+    from flows.lookahead import check_day
+
+    store = KlineStore(klines if klines is not None else _synthetic_klines(loaded))
+    verdict = check_day(store, day, loaded.settings, every=every, track=progress)
+    return Outcome("dolphin.lookahead-check/1", verdict.to_dict(), verdict.to_text(), int(bool(verdict.leaks)))
+
+
+def _check_range(first: str, last: str) -> None:
+    import datetime as dt
+
+    for name, value in (("--from", first), ("--to", last)):
+        try:
+            if value and dt.date.fromisoformat(value).isoformat() != value:
+                raise ValueError
+        except ValueError as error:
+            raise ConfigError(f"{name} {value!r}: expected YYYY-MM-DD") from error
+    if first and last and first > last:
+        raise ConfigError(f"--from {first} lies after --to {last}")
+
+
+def _day_folder(loaded: LoadedConfig, klines: Path | None, data: Path | None, first: str, last: str) -> tuple[Path, dict[str, Any]]:
+    """Folder of day tables to run, scanning klines into the cache when needed, and quality counts by day."""
+    if klines is not None and data is not None:
+        raise ConfigError("--klines and --data: give one of them")
+    if data is not None:
+        return data, {}
+    from dolphin.storage.klines import KlineStore
+    from flows.scans import cached_scan
+
+    store = KlineStore(klines if klines is not None else _synthetic_klines(loaded))
+    return cached_scan(store, loaded.settings, first, last, track=progress)
+
+
+def _synthetic_klines(loaded: LoadedConfig) -> Path:
+    from flows.synth import cached_market
+
+    return cached_market(loaded.settings, track=progress)
+
+
+def _funding(path: Path | None, files: list[Path]) -> Any:
+    if path is None:
+        return None
+    from dolphin.engine.costs import FundingSeries
+    from dolphin.storage.day_table import read_day
+    from dolphin.storage.funding import read_funding
+
+    symbols = sorted({name for file in files for name in read_day(file).assets})
+    times, rates = read_funding(path, symbols)
+    return FundingSeries(times, tuple(symbols), rates)

@@ -1,0 +1,249 @@
+"""Klines to day tables: load, scan in chunks of days with the days before as warm-up, publish one table a day."""
+
+from __future__ import annotations
+
+import datetime as dt
+import hashlib
+import math
+import os
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from dolphin.config import ScannerConfig, Settings
+from dolphin.errors import QualityError
+from dolphin.kernels._jit import cache_dir
+from dolphin.scanner.scan import ROWS_BEFORE, scan_batch, settings_hash
+from dolphin.storage.archive import ScanDay, write_scans
+from dolphin.storage.day_table import DayMetadata, DayTable, Source, list_days, read_day, write_day
+from dolphin.storage.klines import KlineDay, KlineStore
+from dolphin.storage.publish import publish, sha256_file, stale_aside
+from dolphin.storage.rebuild import Difference, compare_days
+from dolphin.storage.schema import DAY_MS, SHARES, SIGNALS
+from dolphin.types import Array, ScanBatch
+from flows.inventory import in_range
+from flows.workspace import cache_folder
+
+__all__ = ["RebuildCheck", "ScanReport", "Scanned", "cached_scan", "check_rebuild", "scan_days", "scan_klines"]
+
+CHUNK_ROWS = 16_384
+
+type Track = Callable[[Iterable[Any], int, str], Iterable[Any]]
+
+
+@dataclass(frozen=True, slots=True)
+class Scanned:
+    """A day of klines, its scan, and the table made of both."""
+
+    day: KlineDay
+    batch: ScanBatch
+    table: DayTable
+
+
+@dataclass(frozen=True, slots=True)
+class ScanReport:
+    """What a scan of an archive wrote."""
+
+    folder: str
+    written: list[str]
+    kept: list[str]
+    aside: list[str]
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values."""
+        return asdict(self)
+
+    def to_text(self) -> str:
+        """What a person reads."""
+        lines = [f"{len(self.written)} day tables written to {self.folder}, {len(self.kept)} kept"]
+        return "\n".join(lines + [f"old file kept as {name}" for name in self.aside])
+
+
+def scan_days(store: KlineStore, dates: Sequence[str], scanner: ScannerConfig) -> Iterator[Scanned]:
+    """Scan ``dates`` (ascending days of ``store``), warmed up by the days before the first.
+
+    The universe is every symbol of the archive, so a day's table does not depend on which days are asked for. Memory holds one
+    chunk of days.
+    """
+    every, symbols = store.dates(), store.symbols()
+    carry = _warm_up(store, every[: every.index(dates[0])], symbols)
+    chunk: list[KlineDay] = []
+    before = carry[-1] if carry else None
+    for date in dates:
+        before = store.load(date, symbols, before)
+        chunk.append(before)
+        if sum(len(day.ts) for day in chunk) >= CHUNK_ROWS or date == dates[-1]:
+            yield from _scan_chunk(store, carry, chunk, scanner)
+            carry, chunk = _last_rows([*carry, *chunk]), []
+
+
+def scan_klines(
+    store: KlineStore,
+    out: Path,
+    settings: Settings,
+    first: str = "",
+    last: str = "",
+    *,
+    force: bool = False,
+    archive: Path | None = None,
+    track: Track,
+) -> ScanReport:
+    """Write the day tables of a range; existing ones are kept unless ``force``, which keeps the old file beside the new one.
+
+    ``archive``: also write the eigenvalue archive there. Raises ``DataError`` for klines that are refused.
+    """
+    dates = in_range(store.dates(), first, last)
+    if not dates:
+        raise QualityError("no day in the range", path=store.folder, hint=f"days are {store.dates()[0]} to {store.dates()[-1]}")
+    there = {path.stem for path in list_days(out)}
+    wanted = [date for date in dates if force or date not in there]
+    today = dt.datetime.now(dt.UTC).date().isoformat()
+    aside = []
+    for scanned in track(scan_days(store, wanted, settings.scanner) if wanted else (), len(wanted), "days scanned"):
+        path = out / f"{scanned.table.date}.parquet"
+        if path.exists():
+            aside.append(str(stale_aside(path, today)))
+        write_day(out, scanned.table)
+        if archive is not None:
+            write_scans(archive, _archive_day(scanned))
+    return ScanReport(str(out), wanted, [date for date in dates if date not in set(wanted)], aside)
+
+
+def cached_scan(store: KlineStore, settings: Settings, first: str, last: str, *, track: Track) -> tuple[Path, dict[str, dict[str, int]]]:
+    """Day tables of the range in the user's cache, scanned when they are not there, and the klines' quality counts by day.
+
+    The folder's name hashes the bytes of every kline file, scanner settings, package and kernel sources: nothing in it can be stale.
+    """
+    import msgspec
+
+    files = "".join(sha256_file(store.path(date)) for date in store.dates())
+    parts = (files, settings_hash(), settings.scanner.path, str(store.bar_seconds), cache_dir().name, _sources())
+    folder = cache_folder(settings.paths, "scans") / hashlib.sha256("|".join(parts).encode()).hexdigest()[:24]
+    counts_file = folder / "quality.json"
+    counts: dict[str, dict[str, int]] = msgspec.json.decode(counts_file.read_bytes()) if counts_file.exists() else {}
+    missing = [date for date in in_range(store.dates(), first, last) if date not in counts]
+    for scanned in track(scan_days(store, missing, settings.scanner) if missing else (), len(missing), "days scanned"):
+        write_day(folder, scanned.table)
+        quality = scanned.day.quality
+        counts[scanned.day.date] = {**dict(quality.counts), **({"absent": quality.absent} if quality.absent else {})}
+        with publish(counts_file) as temporary:
+            temporary.write_bytes(msgspec.json.encode(counts))
+    return folder, counts
+
+
+@dataclass(frozen=True, slots=True)
+class RebuildCheck:
+    """Cached day tables against fresh scans of their klines: rows that differ, by day, and days without klines."""
+
+    days: list[str]
+    differences: dict[str, list[Difference]]
+    orphans: list[str]
+
+    @property
+    def found(self) -> bool:
+        """Whether a cached table is not what its klines give."""
+        return bool(self.differences or self.orphans)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values; NaN is null."""
+        rows = {
+            date: [{**asdict(d), "cached": _or_none(d.cached), "fresh": _or_none(d.fresh)} for d in found]
+            for date, found in self.differences.items()
+        }
+        return {"found": self.found, "days": self.days, "stale": rows, "without_klines": self.orphans}
+
+    def to_text(self) -> str:
+        """What a person reads."""
+        lines = [f"{len(self.days)} cached days compared"]
+        lines += [f"{date}: {len(found)} rows differ, first {found[0]}" for date, found in self.differences.items()]
+        lines += [f"{date}: no klines to compare with" for date in self.orphans]
+        return "\n".join(lines + ([] if self.found else ["every vel_div is within 1e-10 of a fresh scan"]))
+
+
+def check_rebuild(store: KlineStore, folder: Path, settings: Settings, first: str, last: str, *, track: Track) -> RebuildCheck:
+    """Scan the klines of every cached day again and compare vel_div row by row (tolerance 1e-10)."""
+    cached = {path.stem: path for path in list_days(folder)}
+    dates = in_range(cached, first, last)
+    if not dates:
+        raise QualityError("no day table in the range", path=folder, hint="`dolphin data scan` writes them")
+    known = [date for date in dates if date in set(store.dates())]
+    differences = {}
+    for scanned in track(scan_days(store, known, settings.scanner) if known else (), len(known), "days compared"):
+        found = compare_days(read_day(cached[scanned.table.date]), scanned.table)
+        if found:
+            differences[scanned.table.date] = found
+    return RebuildCheck(known, differences, [date for date in dates if date not in set(known)])
+
+
+def _or_none(value: float) -> float | None:
+    return value if math.isfinite(value) else None
+
+
+def _archive_day(scanned: Scanned) -> ScanDay:
+    batch, bar_ms = scanned.batch, scanned.day.bar_seconds * 1000
+    values = np.column_stack([batch.lambda_max, batch.velocity, batch.instability])
+    return ScanDay(scanned.day.date, scanned.day.ts % DAY_MS // bar_ms, scanned.day.ts + bar_ms, values)
+
+
+def _sources() -> str:
+    import dolphin.scanner
+    import dolphin.storage
+
+    folders = [Path(package.__path__[0]) for package in (dolphin.scanner, dolphin.storage)]
+    return "".join(sha256_file(path) for folder in folders for path in sorted(folder.glob("*.py")))
+
+
+def _warm_up(store: KlineStore, earlier: Sequence[str], symbols: Sequence[str]) -> list[KlineDay]:
+    days: list[KlineDay] = []
+    for date in reversed(earlier):
+        if sum(len(day.ts) for day in days) >= ROWS_BEFORE:
+            break
+        at = earlier.index(date)
+        days.insert(0, store.load(date, symbols, store.load(earlier[at - 1], symbols) if at else None))
+    return days
+
+
+def _last_rows(days: list[KlineDay]) -> list[KlineDay]:
+    while len(days) > 1 and sum(len(day.ts) for day in days[1:]) >= ROWS_BEFORE:
+        days = days[1:]
+    return days
+
+
+def _scan_chunk(store: KlineStore, carry: list[KlineDay], chunk: list[KlineDay], scanner: ScannerConfig) -> Iterator[Scanned]:
+    days = [*carry, *chunk]
+    bar_ms = store.bar_seconds * 1000
+    batch = scan_batch(
+        np.concatenate([day.closes for day in days]),
+        bars=np.concatenate([day.ts for day in days]) // bar_ms,
+        path=scanner.path,
+        threads=scanner.threads or os.cpu_count() or 1,
+    )
+    end = sum(len(day.ts) for day in carry)
+    sources = tuple(Source(str(day.path), day.sha256) for day in days)
+    for k, day in enumerate(chunk, start=len(carry)):
+        start, end = end, end + len(day.ts)
+        part = ScanBatch(*(getattr(batch, name)[start:end] for name in _ARRAYS), path=batch.path)
+        yield Scanned(day, part, _table(day, part, bar_ms, sources[max(0, k - 2) : k + 1]))
+
+
+_ARRAYS = ("vel_div", "lambda_max", "velocity", "instability", "n_participants")
+
+
+def _table(day: KlineDay, batch: ScanBatch, bar_ms: int, sources: tuple[Source, ...]) -> DayTable:
+    values = [batch.vel_div, *batch.velocity.T, *batch.instability.T]
+    with np.errstate(invalid="ignore", divide="ignore"):
+        shares = np.where(batch.n_participants > 0, batch.lambda_max / batch.n_participants, np.nan)
+    signals: dict[str, Array] = {name: np.ascontiguousarray(column) for name, column in zip(SIGNALS, values, strict=True)}
+    signals |= {name: np.ascontiguousarray(column) for name, column in zip(SHARES, shares.T, strict=True)}
+    return DayTable(
+        date=day.date,
+        bar_seconds=day.bar_seconds,
+        ts=day.ts + bar_ms,
+        signals=signals,
+        assets=day.symbols,
+        closes=day.closes,
+        metadata=DayMetadata(batch.path, settings_hash(), sources),
+    )

@@ -1,0 +1,43 @@
+"""Compile every kernel once, by using each on a tiny market, so that later commands load machine code from the cache."""
+
+from __future__ import annotations
+
+import shutil
+import time
+from typing import Any
+
+import numpy as np
+
+__all__ = ["compile_kernels"]
+
+OLD_SECONDS = 30 * 86_400
+
+
+def compile_kernels() -> dict[str, Any]:
+    """Run engine and scanner (both paths) on a few bars; drop kernel caches of other versions that are a month old.
+
+    Returns ``{"seconds", "cache"}``.
+    """
+    from dolphin import NDAlphaEngine, Scanner, load_profile, scan_batch
+    from dolphin.engine.records import DayRows
+    from dolphin.kernels._jit import cache_dir
+
+    started = time.perf_counter()
+    rng = np.random.default_rng(0)
+    closes = 100 * np.exp(np.cumsum(rng.normal(0, 1e-3, (900, 12)), axis=0))
+    for path in ("stream", "blocked"):
+        scan_batch(closes, path=path)
+    Scanner(12).push(closes[0])
+    names = tuple(f"A{j:02d}USDT" for j in range(12))
+    signal = rng.normal(0, 0.02, 900)
+    ts = np.arange(1, 901, dtype=np.int64) * 60_000
+    engine = NDAlphaEngine(load_profile())
+    engine.process_rows("2025-01-01", DayRows(names, closes, signal, signal, signal * 0, ts))
+    engine.begin_day("2025-01-02")
+    engine.process_bar(-0.03, dict(zip(names, closes[-1].tolist(), strict=True)))
+    engine.end_day()
+    folder = cache_dir()
+    for other in folder.parent.glob("kernels-*"):
+        if other != folder and time.time() - other.stat().st_mtime > OLD_SECONDS:
+            shutil.rmtree(other, ignore_errors=True)
+    return {"seconds": time.perf_counter() - started, "cache": str(folder)}
