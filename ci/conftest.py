@@ -17,3 +17,15 @@ def shared_data() -> Path:
     if not (folder / "klines").is_dir():
         pytest.skip(f"real data folder {folder} is absent; set DOLPHIN_SHARED_DATA to where it is")
     return folder
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--regenerate", action="store_true", help="write the golden run anew, on purpose")
+
+
+@pytest.fixture(scope="session", autouse=True)
+def own_settings(tmp_path_factory: pytest.TempPathFactory) -> None:
+    """Tests see no settings of the person who runs them, and keep their caches to themselves."""
+    for name in [name for name in os.environ if name.startswith("DOLPHIN__")]:
+        del os.environ[name]
+    os.environ["DOLPHIN__PATHS__CACHE"] = str(tmp_path_factory.mktemp("cache"))

@@ -12,6 +12,7 @@ import hashlib
 import math
 import tomllib
 from collections.abc import Iterator, Mapping
+from functools import cache
 from pathlib import Path
 from typing import Annotated, Any, Literal, get_args, get_type_hints
 
@@ -247,8 +248,13 @@ def _from_environment(environ: Mapping[str, str]) -> Iterator[tuple[str, str]]:
             yield name.removeprefix("DOLPHIN__").lower().replace("__", "."), value
 
 
+@cache
+def _types(kind: type[Struct]) -> dict[str, Any]:
+    return get_type_hints(kind, include_extras=True)
+
+
 def _field_type(kind: type[Struct], key: str) -> Any:
-    return get_type_hints(kind, include_extras=True)[key]
+    return _types(kind)[key]
 
 
 def _describe(kind: type[Struct], key: str) -> str:

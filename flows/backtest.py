@@ -40,6 +40,7 @@ class Plan:
     direction: int = -1
     funding: FundingSeries | None = None
     quality: dict[str, dict[str, int]] = field(default_factory=dict)
+    synthetic: bool = False
 
 
 def day_files(folder: Path, first: str = "", last: str = "") -> list[Path]:
@@ -167,6 +168,8 @@ def _quality(table: DayTable, counts: dict[str, int]) -> DayQuality:
 
 
 def _flags(engine: NDAlphaEngine, plan: Plan, tables: Sequence[DayTable]) -> Iterator[str]:
+    if plan.synthetic:
+        yield "synthetic"
     if engine.funding_missing or (plan.funding is None and engine.position):
         yield "funding_missing"
     if any(not table.complete for table in tables):

@@ -81,6 +81,7 @@ def backtest(
         direction=-1 if direction is Lane.SHORT else 1,
         funding=_funding(funding, files),
         quality=quality,
+        synthetic=klines is None and data is None,
     )
     run_folder, run = run_backtest(plan, progress(files, len(files), "days"), started=started)
     from dolphin.report.markdown import headline
@@ -106,10 +107,11 @@ def report(run: RunArgument, md: Annotated[bool, typer.Option("--md", help="Prin
 def compare(run_a: RunArgument, run_b: RunArgument) -> Outcome:
     """Two runs side by side, figure by figure and trade by trade; exits 1 when their trades differ."""
     from dolphin.report.compare import compare as compare_runs
-    from dolphin.report.compare import comparison_markdown
+    from dolphin.report.compare import comparison_to_markdown
+    from dolphin.report.files import read_run
 
-    result = compare_runs(run_a, run_b)
-    return Outcome(result["schema"], result, comparison_markdown(result), int(not result["same_trades"]))
+    result = compare_runs(read_run(run_a), read_run(run_b))
+    return Outcome("dolphin.compare/1", result, comparison_to_markdown(result), int(not result["identical_trades"]))
 
 
 def lookahead_check(

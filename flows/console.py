@@ -1,4 +1,4 @@
-"""How every verb speaks: one outcome, as text or as one JSON object on stdout; errors as one line on stderr; progress only on a terminal."""
+"""How every verb speaks: an outcome as text or one JSON object on stdout, errors as one line on stderr, progress on a terminal."""
 
 from __future__ import annotations
 

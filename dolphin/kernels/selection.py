@@ -28,7 +28,9 @@ def score_assets_nb(window: Array, direction: int, returns: bool, floor: float, 
 
     Writes ``features`` (see ``irp_block_nb``, direct sign) and ``scores`` float64[3, n_assets]: ARS, action (-1 or +1), alignment of
     that action. ARS is NaN for an asset that is dropped by noise or alignment, that lacks a price, or whose direct alignment lies
-    below ``floor`` (the loop passes its gate there: such an asset could not be chosen, so its logarithms are not spent).
+    below ``floor`` (the loop passes its gate there: such an asset could not be chosen, so its logarithms are not spent). Where
+    efficiency and alignment agree on the winner, the other direction's logarithm is not spent either: one step of alignment
+    (1/49) outweighs any rounding.
     """
     n_steps = window.shape[0] - 1
     irp_block_nb(window, float(direction), returns, path, features)
@@ -39,14 +41,19 @@ def score_assets_nb(window: Array, direction: int, returns: bool, floor: float, 
         noise = features[4, j]
         if not noise <= MAX_NOISE or scores[2, j] < floor:
             continue
-        top, low = features[0, j], features[1, j]
-        ars = compute_ars_nb(top / (abs(min(low, 0.0)) + 1e-6), scores[2, j], noise)
-        opposite_alignment = features[3, j] / n_steps
-        opposite = compute_ars_nb(-low / (max(top, 0.0) + 1e-6), opposite_alignment, noise)
+        top, low, alignment, against = features[0, j], features[1, j], scores[2, j], features[3, j] / n_steps
+        efficiency, opposite_efficiency = top / (abs(min(low, 0.0)) + 1e-6), -low / (max(top, 0.0) + 1e-6)
+        loses = opposite_efficiency >= efficiency and against > alignment
+        if loses and floor >= 0.0:
+            scores[1, j] = -direction
+            continue
+        wins = efficiency >= opposite_efficiency and alignment >= against
+        ars = -np.inf if loses else compute_ars_nb(efficiency, alignment, noise)
+        opposite = -np.inf if wins else compute_ars_nb(opposite_efficiency, against, noise)
         if opposite > ars:
             ars = opposite
             scores[1, j] = -direction
-            scores[2, j] = opposite_alignment
+            scores[2, j] = against
         if scores[2, j] >= MIN_ALIGNMENT:
             scores[0, j] = ars
 

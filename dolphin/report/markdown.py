@@ -8,7 +8,7 @@ from typing import Any
 from dolphin.report import notes
 from dolphin.report.text import cautions, count, number, percent, span, table, verdict
 
-__all__ = ["figure_rows", "to_markdown"]
+__all__ = ["figure_rows", "headline", "to_markdown"]
 
 MOST_ASSETS = 12
 """Assets listed: the best and the worst half of so many."""
@@ -35,6 +35,20 @@ def to_markdown(summary: Mapping[str, Any]) -> str:
     sections.append("## Known limits\n\n" + "\n".join(f"- {line}" for line in notes.LIMITS))
     sections.append(f"version {summary['version']}, git {summary['git']}, config {summary['config_hash']}, trades {summary['trades_hash']}")
     return "\n\n".join(sections) + "\n"
+
+
+def headline(summary: Mapping[str, Any]) -> str:
+    """Verdict, headline figures and cautions: what a terminal shows at the end of a run."""
+    figures = table(["figure", "honest", "champion"], figure_rows(summary))
+    notes_ = "\n".join(f"- {line}" for line in cautions(summary))
+    return f"{verdict(summary)}\n\n{figures}\n" + (f"\n{notes_}\n" if notes_ else "") + _missing(summary)
+
+
+def _missing(summary: Mapping[str, Any]) -> str:
+    """The minutes that are missing, day by day."""
+    days = [day for day in summary["detail"]["quality"] if day["missing"]]
+    lines = [f"- missing {day['date']}: {_ranges(day['missing'])}" for day in days]
+    return "\n".join(lines) + ("\n" if lines else "")
 
 
 def figure_rows(summary: Mapping[str, Any]) -> list[list[str]]:
