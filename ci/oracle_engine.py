@@ -130,7 +130,8 @@ class OracleEngine:
         lev = (0.5 + s**3 * 4.5) * (c.dc_leverage_boost if dc > 0 else 1.0) * regime * market
         lev = min(max(lev, 0.5), cap)
         self.pos = {
-            "asset": a, "direction": d, "entry_bar": self.g, "entry_ts": ts, "entry_price": prices[a], "notional": self.capital * fraction * lev,
+            "asset": a, "direction": d, "entry_bar": self.g, "entry_ts": ts, "entry_price": prices[a],
+            "notional": self.capital * fraction * lev,
             "leverage": lev, "fraction": fraction, "bucket": bucket, "vel_div": vd, "strength": s, "confidence": confidence,
             "dc": {1: "CONFIRM", 0: "NEUTRAL", -1: "CONTRADICT"}[dc], "irp_alignment": alignment, "ars": score, "boost": self.boost,
             "beta": self.beta, "mc_status": self.mc, "posture": self.posture,

@@ -59,6 +59,7 @@ class NDAlphaEngine:
         self._base_cfg: dict[str, Any] = {}
         self._funding: FundingSeries | None = None
         self._out_trades = np.zeros(TRADES_AT_ONCE, dtype=TRADE)
+        self._live: LiveRows | None = None
         self._lay_out()
 
     @property
@@ -337,7 +338,7 @@ class NDAlphaEngine:
             draws_base=self._draws.base,
             only_asset=only,
         )
-        self._live: LiveRows | None = None
+        self._live = None
 
     def _widen(self, prices: Mapping[str, float]) -> None:
         new = [name for name in prices if name not in self._columns]

@@ -36,6 +36,5 @@ class AlphaAssetSelector:
         if window.shape != (IRP_WINDOW, len(assets)):
             raise ValueError(f"prices of shape {prices.shape}: expected at least {IRP_WINDOW} rows of {len(assets)} columns")
         columns, ars, action, alignment = rank_assets_irp_nb(window, direction)
-        return [
-            RankedAsset(assets[j], *row) for j, row in zip(columns, zip(ars.tolist(), action.tolist(), alignment.tolist()), strict=True)
-        ]
+        rows = zip(columns.tolist(), ars.tolist(), action.tolist(), alignment.tolist(), strict=True)
+        return [RankedAsset(assets[j], *row) for j, *row in rows]
