@@ -38,7 +38,8 @@ def test_an_upward_import_would_be_caught(tmp_path):
     for name in (*PACKAGES, "pyproject.toml"):
         source = CHECKOUT / name
         shutil.copytree(source, tmp_path / name) if source.is_dir() else shutil.copy(source, tmp_path / name)
-    (tmp_path / "dolphin" / "types.py").open("a").write("\nimport dolphin.engine.nd\n")
+    types = tmp_path / "dolphin" / "types.py"
+    types.write_text(types.read_text() + "\nimport dolphin.engine.nd\n")
     done = run(str(Path(sys.executable).parent / "lint-imports"), "--no-cache", cwd=tmp_path)
     assert done.returncode != 0
     assert "dolphin.types" in done.stdout

@@ -21,7 +21,7 @@ from dolphin.kernels.costs import champion_close_nb, funding_nb, honest_return_n
 from dolphin.kernels.direction import check_dc_nb
 from dolphin.kernels.irp import compute_ars_nb, compute_irp_nb
 from dolphin.kernels.order_book import adjust_confidence_nb, adjust_exits_nb, ars_adjustment_nb, market_multiplier_nb
-from dolphin.kernels.selection import rank_assets_irp_nb, select_asset_nb
+from dolphin.kernels.selection import ELIGIBLE, NOTES, rank_assets_irp_nb, select_asset_nb
 from dolphin.kernels.signal import compute_confidence_nb, compute_strength_nb, gate_open_nb
 from dolphin.kernels.sizing import get_bucket_boost_nb, get_signal_bucket_nb, get_streak_mult_nb, get_trend_mult_nb, regime_size_mult_nb
 from dolphin.kernels.window import window_nb
@@ -104,10 +104,11 @@ def test_ranking_equals_the_oracle_and_the_loop_takes_its_first_eligible(seed, d
     assert action.tolist() == [row[2] for row in expected]
     names = [f"A{j}USDT" for j in range(n)]
     assert [row.asset for row in AlphaAssetSelector().rank_assets(window, names, direction)] == [names[j] for j in columns]
-    eligible = (rng.random(n) < 0.7).astype(np.int8)
+    eligible = rng.random(n) < 0.7
     chosen = [j for j, _, k, al in expected if k == direction and al >= 0.45 and eligible[j]]
-    work = (np.empty(n), np.empty((5, n)), np.empty((3, n)))
-    assert select_asset_nb(window, direction, False, 0.45, eligible, (np.empty((0, 0, 5)), 0), work) == (chosen[0] if chosen else -1)
+    notes = np.zeros((len(NOTES), n))
+    notes[ELIGIBLE] = eligible
+    assert select_asset_nb(window, direction, False, 0.45, np.empty((0, 0, 5)), 0, notes) == (chosen[0] if chosen else -1)
 
 
 def test_a_window_with_holes_is_the_last_valid_prices_of_each_asset():

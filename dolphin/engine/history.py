@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 
@@ -10,7 +11,7 @@ from dolphin.kernels.loop import Book, Frame
 from dolphin.kernels.window import fold_tail_nb
 from dolphin.types import IRP_WINDOW, OB_ASSET, OB_MACRO, Array, Ints
 
-__all__ = ["LIVE_ROWS", "LiveRows", "PriceHistory"]
+__all__ = ["LIVE_ROWS", "LiveRows", "PriceHistory", "read_only", "read_only_frame"]
 
 LIVE_ROWS = 512
 """Bars that the live buffer holds before it is folded into the tail; any value gives the same decisions."""
@@ -38,7 +39,7 @@ class PriceHistory:
     def folded(self, block: Array, rows: int) -> Array:
         """The tail after ``rows`` rows of ``block`` float64[n_bars, n_assets]; nothing is changed."""
         out = np.empty_like(self.tail)
-        fold_tail_nb(block, self.tail, rows, np.empty(IRP_WINDOW), out)
+        fold_tail_nb(read_only(block), read_only(self.tail), rows, np.empty(IRP_WINDOW), out)
         return out
 
     def fold(self, block: Array, rows: int) -> None:
@@ -78,4 +79,16 @@ class LiveRows:
         return row
 
     def frame(self, tail: Array) -> Frame:
-        return Frame(self.block, tail, self.vel_div, self.v50, self.v750, self.vol_ok, self.ts)
+        return read_only_frame(self.block, tail, self.vel_div, self.v50, self.v750, self.vol_ok, self.ts)
+
+
+def read_only(array: Any) -> Any:
+    """A read-only view: mapped files and fresh arrays then have one type, and the kernels are compiled once."""
+    view = array.view()
+    view.setflags(write=False)
+    return view
+
+
+def read_only_frame(*arrays: Any) -> Frame:
+    """``Frame`` of read-only views."""
+    return Frame(*map(read_only, arrays))

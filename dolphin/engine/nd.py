@@ -17,11 +17,12 @@ from dolphin.config import EngineConfig, config_hash
 from dolphin.engine import snapshot as codec
 from dolphin.engine.costs import NO_FUNDING, FundingSeries, UniformDraws
 from dolphin.engine.forewarner import DayVerdict, judge_day
-from dolphin.engine.history import LiveRows, PriceHistory
+from dolphin.engine.history import LiveRows, PriceHistory, read_only_frame
 from dolphin.engine.order_book import OrderBookProvider, book_rows, fill_book_row
 from dolphin.engine.records import MC_STATUS, POSTURES, DayRows, NDPosition, day_rows, params_record, trade_records
 from dolphin.errors import ConfigError, DolphinError, QualityError
 from dolphin.kernels.loop import Book, Frame, Output, Work, advance_nb, close_position_nb
+from dolphin.kernels.selection import BANNED, NOTES
 from dolphin.types import IRP_WINDOW, STATE, TRADE, BarResult, ExitReason, McStatus, Posture, Refusal
 
 __all__ = ["NDAlphaEngine"]
@@ -143,7 +144,7 @@ class NDAlphaEngine:
         state["day_start_capital"], state["day_start_honest"] = state["capital"], state["honest_capital"]
         self._date, self._day_trades, self._banned = date_str, [], set()
         self._refusals[:] = 0
-        self._work.banned[:] = 0
+        self._work.notes[BANNED] = 0.0
 
     def process_bar(
         self,
@@ -227,7 +228,7 @@ class NDAlphaEngine:
         if n:
             self._align(rows.assets)
             vol_ok = np.full(n, -1, dtype=np.int8) if vol_regime_ok is None else np.asarray(vol_regime_ok, dtype=np.bool_).astype(np.int8)
-            frame = Frame(rows.closes, self._history.tail, rows.vel_div, rows.v50, rows.v750, vol_ok, rows.ts_ms)
+            frame = read_only_frame(rows.closes, self._history.tail, rows.vel_div, rows.v50, rows.v750, vol_ok, rows.ts_ms)
             self._advance(frame, book_rows(self._ob, rows.assets, direction, rows.ts_ms), np.empty(n, dtype=np.int8), (0, n))
             self._history.fold(rows.closes, n)
         return self.end_day()
@@ -306,7 +307,7 @@ class NDAlphaEngine:
         self._record(trade, self._held)
 
     def _banned_now(self) -> set[str]:
-        return self._banned | {name for name, banned in zip(self._history.assets, self._work.banned, strict=True) if banned}
+        return self._banned | {name for name, banned in zip(self._history.assets, self._work.notes[BANNED], strict=True) if banned}
 
     def _align(self, assets: Sequence[str]) -> None:
         """Make ``assets`` the universe: histories, bans, funding, work space and the held asset's column follow."""
@@ -326,18 +327,10 @@ class NDAlphaEngine:
             self._state["p_asset"] = self._columns.get(self._held, -1)
         self._funding_rows = self._funding.columns(assets) if self._funding else NO_FUNDING
         only = -1 if self.config.use_asset_selection else self._columns.get(BTC, -2)
-        self._work = Work(
-            window=np.empty((IRP_WINDOW, n)),
-            column=np.empty(IRP_WINDOW),
-            path=np.empty(n),
-            features=np.empty((5, n)),
-            scores=np.empty((3, n)),
-            eligible=np.empty(n, dtype=np.int8),
-            banned=np.array([name in self._banned for name in assets], dtype=np.int8),
-            draws=self._draws.values,
-            draws_base=self._draws.base,
-            only_asset=only,
-        )
+        notes = np.zeros((len(NOTES), n))
+        notes[BANNED] = [name in self._banned for name in assets]
+        window, column = np.empty((IRP_WINDOW, n)), np.empty(IRP_WINDOW)
+        self._work = Work(window, column, notes, self._draws.values, self._draws.base, only)
         self._live = None
 
     def _widen(self, prices: Mapping[str, float]) -> None:

@@ -18,7 +18,7 @@ MC_STATUS = list(McStatus)
 POSTURES = list(Posture)
 MC_NAMES = [status.value for status in McStatus]
 POSTURE_NAMES = [posture.value for posture in Posture]
-_KINDS = [(name, (TRADE.fields or {})[name][0].kind) for name in TRADE.names or ()]
+_KINDS = [(name, TRADE[name].kind) for name in TRADE.names or ()]
 DC_NAMES = {code.value: code.name for code in Confirmation}
 REASON_NAMES = {code.value: code.name for code in ExitReason}
 

@@ -19,7 +19,7 @@ import numpy as np
 from dolphin.kernels._jit import kernel
 from dolphin.types import Array
 
-__all__ = ["FAST", "LANES", "add_pair_nb", "frobenius_nb", "multiply_nb"]
+__all__ = ["FAST", "LANES", "Index", "add_pair_nb", "frobenius_nb", "multiply_nb"]
 
 type Index = np.uint64
 
@@ -27,6 +27,7 @@ LANES: Final = 8
 """Sides of all arrays are multiples of this."""
 
 FAST: Final = {"reassoc", "contract", "nsz"}
+"""What the compiler may do to sums: reorder them, fuse multiply and add, forget the sign of zero. NaN and infinity keep their meaning."""
 
 ZERO: Final = np.uint64(0)
 ONE: Final = np.uint64(1)
@@ -55,24 +56,24 @@ def add_pair_nb(matrix: Array, rows: Array, first: Index, second: Index, sign: f
 
 
 @kernel(fastmath=FAST)
-def multiply_nb(matrix: Array, rows: Array, source: Index, target: Index) -> None:
-    """``rows[target] = P @ rows[source]``; each stored element is read once and used for both triangles."""
+def multiply_nb(matrix: Array, vector: Array, source: Index, out: Array, target: Index) -> None:
+    """``out[target] = P @ vector[source]``; each stored element is read once and serves both triangles."""
     n = np.uint64(matrix.shape[0])
-    for j in range(n):
-        rows[target, j] = 0.0
+    for j in range(np.uint64(out.shape[1])):
+        out[target, j] = 0.0
     for i in range(ZERO, n, FOUR):
         a = i + ONE
         b = i + TWO
         c = i + THREE
-        u0 = rows[source, i]
-        u1 = rows[source, a]
-        u2 = rows[source, b]
-        u3 = rows[source, c]
+        u0 = vector[source, i]
+        u1 = vector[source, a]
+        u2 = vector[source, b]
+        u3 = vector[source, c]
         y0 = y1 = y2 = y3 = 0.0
         for j in range(i & BLOCK, (i & BLOCK) + EIGHT):
-            rows[target, j] += matrix[i, j] * u0 + matrix[a, j] * u1 + matrix[b, j] * u2 + matrix[c, j] * u3
+            out[target, j] += matrix[i, j] * u0 + matrix[a, j] * u1 + matrix[b, j] * u2 + matrix[c, j] * u3
         for j in range((i & BLOCK) + EIGHT, n):
-            u = rows[source, j]
+            u = vector[source, j]
             p = matrix[i, j]
             q = matrix[a, j]
             r = matrix[b, j]
@@ -81,11 +82,11 @@ def multiply_nb(matrix: Array, rows: Array, source: Index, target: Index) -> Non
             y1 += q * u
             y2 += r * u
             y3 += s * u
-            rows[target, j] += p * u0 + q * u1 + r * u2 + s * u3
-        rows[target, i] += y0
-        rows[target, a] += y1
-        rows[target, b] += y2
-        rows[target, c] += y3
+            out[target, j] += p * u0 + q * u1 + r * u2 + s * u3
+        out[target, i] += y0
+        out[target, a] += y1
+        out[target, b] += y2
+        out[target, c] += y3
 
 
 @kernel(fastmath=FAST)

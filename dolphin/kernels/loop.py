@@ -15,7 +15,7 @@ from dolphin.kernels.costs import champion_close_nb, funding_nb, honest_return_n
 from dolphin.kernels.direction import check_dc_nb
 from dolphin.kernels.exits import evaluate_exit_nb
 from dolphin.kernels.order_book import adjust_confidence_nb, adjust_exits_nb
-from dolphin.kernels.selection import select_asset_nb
+from dolphin.kernels.selection import ALIGNMENT, ARS, BANNED, ELIGIBLE, select_asset_nb
 from dolphin.kernels.signal import compute_confidence_nb, compute_strength_nb, gate_open_nb
 from dolphin.kernels.sizing import (
     compute_sizing_nb,
@@ -77,18 +77,13 @@ class Funding(NamedTuple):
 
 
 class Work(NamedTuple):
-    """Scratch space, ``banned`` int8[n_assets] (STALE_PRICE today), and the uniform draws from number ``draws_base`` on.
-
-    ``only_asset``: -1 = rank all assets, -2 = nothing to trade, else the one column to trade.
+    """Scratch space: ``window`` float64[50, n_assets], ``column`` float64[50], ``notes`` (``NOTES`` of ``selection``); the uniform draws
+    from number ``draws_base`` on; ``only_asset``: -1 = rank all assets, -2 = nothing to trade, else the one column to trade.
     """
 
     window: Array
     column: Array
-    path: Array
-    features: Array
-    scores: Array
-    eligible: Any
-    banned: Any
+    notes: Array
     draws: Array
     draws_base: int
     only_asset: int
@@ -192,36 +187,29 @@ def _exit_reason_nb(params: Any, state: Any, price: float, vel_div: float, sprea
 
 
 @kernel
-def _exit_nb(params: Any, state: Any, book: Any, funding: Any, work: Any, trade: Any, where: tuple[int, int]) -> None:
-    """Close the open position on this bar, at its last valid price. ``where`` = (row, reason)."""
-    row, reason = where
-    j = state.p_asset
-    if reason == STALE_PRICE and j >= 0:
-        work.banned[j] = 1
-    depth, fill = np.nan, np.nan
-    if book.asset.shape[0] > 0 and j >= 0:
-        depth, fill = book.asset[row, j, 3], book.asset[row, j, 4]
+def _exit_nb(
+    params: Any, state: Any, reason: int, book: tuple[bool, float, float], draws: Array, funding: Any, trade: Any, notes: Array
+) -> None:
+    """Close the open position on this bar, at its last valid price. ``book`` = (attached, depth_quality, fill_probability)."""
+    if reason == STALE_PRICE and state.p_asset >= 0:
+        notes[BANNED, state.p_asset] = 1.0
     trade.exit_bar = state.global_bar_idx
     trade.bars_held = state.global_bar_idx - state.p_entry_bar
-    draws = work.draws[state.draws_used - work.draws_base :]
-    _close_nb(params, state, state.p_last_price, reason, (book.asset.shape[0] > 0, depth, fill), draws, funding, trade)
+    _close_nb(params, state, state.p_last_price, reason, book, draws, funding, trade)
     state.last_exit_bar = state.global_bar_idx
 
 
 @kernel
-def _select_nb(params: Any, state: Any, frame: Any, book: Any, work: Any, row: int) -> int:
+def _select_nb(params: Any, state: Any, block: Array, tail: Array, levels: Array, work: Any, row: int) -> int:
     """Column of the asset to enter on this row, or -1."""
-    only = work.only_asset
-    for j in range(work.eligible.shape[0]):
-        price = frame.block[row, j]
-        work.eligible[j] = 1 if price > 0.0 and price < np.inf and work.banned[j] == 0 else 0
-    if only >= 0:
-        return only if work.eligible[only] == 1 else -1
-    if only == -2:
-        return -1
-    window = window_nb(frame.block, frame.tail, row, work.window, work.column)
-    returns, gate, scratch = params.irp_returns != 0, params.min_irp_alignment, (work.path, work.features, work.scores)
-    return select_asset_nb(window, state.direction, returns, gate, work.eligible, (book.asset, row), scratch)
+    notes, only = work.notes, work.only_asset
+    for j in range(block.shape[1]):
+        price = block[row, j]
+        notes[ELIGIBLE, j] = 1.0 if price > 0.0 and price < np.inf and notes[BANNED, j] == 0.0 else 0.0
+    if only != -1:
+        return only if only >= 0 and notes[ELIGIBLE, only] == 1.0 else -1
+    window = window_nb(block, tail, row, work.window, work.column)
+    return select_asset_nb(window, state.direction, params.irp_returns != 0, params.min_irp_alignment, levels, row, notes)
 
 
 @kernel
@@ -234,25 +222,33 @@ def _vel_div_trend_nb(state: Any) -> float:
 
 
 @kernel
-def _confirm_nb(params: Any, state: Any, frame: Any, work: Any, row: int, asset: int) -> int:
+def _recent_losses_nb(state: Any) -> int:
+    losses = 0
+    for i in range(5):
+        losses += state.recent_losses[i]
+    return losses
+
+
+@kernel
+def _confirm_nb(params: Any, state: Any, block: Array, tail: Array, column: Array, row: int, asset: int) -> int:
     if params.use_direction_confirm == 0:
         return 0
     n = params.dc_lookback + 1
-    prices = work.column[:n]
-    known = history_nb(frame.block, frame.tail, row, asset, prices)
+    prices = column[:n]
+    known = history_nb(block, tail, row, asset, prices)
     return check_dc_nb(prices[n - known :], state.direction, params.dc_lookback, params.dc_min_magnitude_bps)
 
 
 @kernel
-def _enter_nb(params: Any, state: Any, frame: Any, book: Any, work: Any, row: int) -> int:
-    """Section 4 from the asset on: open a position on this row, or say which ``Refusal`` came first."""
-    d, vel_div = state.direction, frame.vel_div[row]
+def _enter_nb(params: Any, state: Any, block: Array, tail: Array, book: Any, work: Any, row: int, signal: tuple[float, float]) -> int:
+    """Section 4 from the asset on: open a position on this row, or say which ``Refusal`` came first. ``signal`` = (vel_div, spread)."""
+    d, vel_div = state.direction, signal[0]
     threshold = params.short_threshold if d < 0 else params.long_threshold
     extreme = params.short_extreme if d < 0 else params.long_extreme
-    j = _select_nb(params, state, frame, book, work, row)
+    j = _select_nb(params, state, block, tail, book.asset, work, row)
     if j < 0:
         return NO_ASSET
-    dc = _confirm_nb(params, state, frame, work, row, j)
+    dc = _confirm_nb(params, state, block, tail, work.column, row, j)
     if dc < 0 and params.dc_skip_contradicts != 0:
         return DC_CONTRADICT
     strength = compute_strength_nb(vel_div, threshold, extreme)
@@ -266,7 +262,7 @@ def _enter_nb(params: Any, state: Any, frame: Any, book: Any, work: Any, row: in
     bucket = get_signal_bucket_nb(vel_div, threshold, extreme)
     trend_mult = get_trend_mult_nb(_vel_div_trend_nb(state))
     bucket_boost = get_bucket_boost_nb(state.bucket_wins[bucket], state.bucket_trades[bucket])
-    streak_mult = get_streak_mult_nb(state.recent_losses.sum(), state.n_trades)
+    streak_mult = get_streak_mult_nb(_recent_losses_nb(state), state.n_trades)
     boost = regime_size_mult_nb(state.boost, state.beta, strength, state.mc_scale) * market_mult
     dc_mult = params.dc_leverage_boost if dc > 0 else 1.0
     is_extreme, stalker = d * (vel_div - extreme) >= 0.0, state.posture == STALKER
@@ -274,28 +270,27 @@ def _enter_nb(params: Any, state: Any, frame: Any, book: Any, work: Any, row: in
         params, strength, is_extreme, state.capital, trend_mult * bucket_boost * streak_mult, dc_mult, boost, stalker
     )
     state.p_bucket, state.p_dc, state.p_strength, state.p_confidence = bucket, dc, strength, confidence
-    _open_nb(params, state, frame, work, row, j)
+    state.p_ars = work.notes[ARS, j] if work.only_asset < 0 else np.nan
+    state.p_irp_alignment = work.notes[ALIGNMENT, j] if work.only_asset < 0 else np.nan
+    _open_nb(state, j, block[row, j], signal)
     return ENTERED
 
 
 @kernel
-def _open_nb(params: Any, state: Any, frame: Any, work: Any, row: int, asset: int) -> None:
-    ranked = work.only_asset < 0
+def _open_nb(state: Any, asset: int, price: float, signal: tuple[float, float]) -> None:
     state.open = 1
     state.p_asset = asset
     state.p_direction = state.direction
     state.p_entry_bar = state.global_bar_idx
-    state.p_entry_ts = frame.ts[row]
-    state.p_entry_price = frame.block[row, asset]
-    state.p_last_price = frame.block[row, asset]
-    state.p_vel_div = frame.vel_div[row]
-    state.p_ars = work.scores[0, asset] if ranked else np.nan
-    state.p_irp_alignment = work.scores[2, asset] if ranked else np.nan
+    state.p_entry_ts = state.last_ts
+    state.p_entry_price = price
+    state.p_last_price = price
+    state.p_vel_div = signal[0]
     state.p_mc_status = state.mc_status
     state.p_posture = state.posture
     state.p_boost = state.boost
     state.p_beta = state.beta
-    state.p_spread0 = frame.v50[row] - frame.v750[row]
+    state.p_spread0 = signal[1]
     state.p_stale_bars = 0
     state.p_adverse_bars = 0
 
@@ -325,32 +320,35 @@ def advance_nb(params: Any, state: Any, frame: Any, book: Any, funding: Any, wor
     ``params`` PARAMS[1], ``state`` STATE[1] (changed in place). Depends on rows up to the current one only.
     """
     p, s = params[0], state[0]
-    has_book = book.macro.shape[0] > 0
+    block, tail, levels, macro = frame.block, frame.tail, book.asset, book.macro
+    has_book = macro.shape[0] > 0
     n_out = 0
     for row in range(span[0], span[1]):
         if s.open != 0 and (n_out == out.trades.shape[0] or s.draws_used - work.draws_base + 3 > work.draws.shape[0]):
             return row, n_out
-        vel_div = frame.vel_div[row]
+        vel_div, spread = frame.vel_div[row], frame.v50[row] - frame.v750[row]
         s.bar_count += 1
         s.last_ts = frame.ts[row]
         if np.isfinite(vel_div):
             s.vel_div_history[s.n_vel_div % 10] = vel_div
             s.n_vel_div += 1
         if s.open != 0:
-            j, ob = s.p_asset, (np.nan, np.nan, np.nan, np.nan)
+            j, ob, fills = s.p_asset, (np.nan, np.nan, np.nan, np.nan), (has_book, np.nan, np.nan)
             if has_book and j >= 0:
-                ob = (book.macro[row, 0], book.macro[row, 1], book.asset[row, j, 0], book.asset[row, j, 2])
-            price = frame.block[row, j] if j >= 0 else np.nan
+                ob = (macro[row, 0], macro[row, 1], levels[row, j, 0], levels[row, j, 2])
+                fills = (True, levels[row, j, 3], levels[row, j, 4])
+            price = block[row, j] if j >= 0 else np.nan
             code = IN_POSITION
-            reason = _exit_reason_nb(p, s, price, vel_div, frame.v50[row] - frame.v750[row], ob)
+            reason = _exit_reason_nb(p, s, price, vel_div, spread, ob)
             if reason != 0:
-                _exit_nb(p, s, book, funding, work, out.trades[n_out], (row, reason))
+                draws = work.draws[s.draws_used - work.draws_base :]
+                _exit_nb(p, s, reason, fills, draws, funding, out.trades[n_out], work.notes)
                 n_out += 1
                 code = EXIT_THIS_BAR
         else:
             code = _gate_nb(p, s, vel_div, frame.vol_ok[row])
             if code == ENTERED:
-                code = _enter_nb(p, s, frame, book, work, row)
+                code = _enter_nb(p, s, block, tail, book, work, row, (vel_div, spread))
         out.codes[row] = code
         s.global_bar_idx += 1
         s.row_in_day += 1

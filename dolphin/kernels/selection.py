@@ -5,8 +5,6 @@ Source: specification of the engine, 5, and of the order book, OB-1.
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 
 from dolphin.kernels._jit import kernel
@@ -14,83 +12,85 @@ from dolphin.kernels.irp import compute_ars_nb, irp_block_nb, irp_latency_nb
 from dolphin.kernels.order_book import ars_adjustment_nb
 from dolphin.types import Array, Ints
 
-__all__ = ["MAX_LATENCY", "MAX_NOISE", "MIN_ALIGNMENT", "MIN_DEPTH_QUALITY", "rank_assets_irp_nb", "score_assets_nb", "select_asset_nb"]
+__all__ = [
+    "ACTION", "ALIGNMENT", "ARS", "BANNED", "ELIGIBLE", "NOTES", "rank_assets_irp_nb", "score_assets_nb", "select_asset_nb",
+]  # fmt: skip
 
 MAX_NOISE = 500.0
 MAX_LATENCY = 20
 MIN_ALIGNMENT = 0.20
 MIN_DEPTH_QUALITY = 0.20
 
+NOTES = ("path", "top", "low", "up", "down", "noise", "ars", "action", "alignment", "eligible", "banned")
+"""Rows of ``notes`` float64[11, n_assets], the work space of a ranking: scratch of ``irp_block_nb``, its five features, the score, the
+action (-1 or +1) and its alignment, whether the bar has a valid price and no ban, and the bans of the day."""
+
+TOP, LOW, UP, DOWN, NOISE, ARS, ACTION, ALIGNMENT, ELIGIBLE, BANNED = range(1, len(NOTES))
+
 
 @kernel
-def score_assets_nb(window: Array, direction: int, returns: bool, floor: float, path: Array, features: Array, scores: Array) -> None:
+def score_assets_nb(window: Array, direction: int, returns: bool, floor: float, notes: Array) -> None:
     """Score each asset of ``window`` float64[n_prices, n_assets] for ``direction`` and its opposite; keep the larger (tie: direct).
 
-    Writes ``features`` (see ``irp_block_nb``, direct sign) and ``scores`` float64[3, n_assets]: ARS, action (-1 or +1), alignment of
-    that action. ARS is NaN for an asset that is dropped by noise or alignment, that lacks a price, or whose direct alignment lies
-    below ``floor`` (the loop passes its gate there: such an asset could not be chosen, so its logarithms are not spent). Where
-    efficiency and alignment agree on the winner, the other direction's logarithm is not spent either: one step of alignment
-    (1/49) outweighs any rounding.
+    Writes rows 0 to 8 of ``notes`` (``NOTES``). ARS is NaN for an asset that is dropped by noise or alignment, that lacks a price, or
+    whose direct alignment lies below ``floor`` (the loop passes its gate there: such an asset could not be chosen, so its logarithms
+    are not spent). Where efficiency and alignment agree on the winner, the other direction's logarithm is not spent either: one step
+    of alignment (1/49) outweighs any rounding.
     """
     n_steps = window.shape[0] - 1
-    irp_block_nb(window, float(direction), returns, path, features)
+    irp_block_nb(window, float(direction), returns, notes[0], notes[TOP:ARS])
     for j in range(window.shape[1]):
-        scores[0, j] = np.nan
-        scores[1, j] = direction
-        scores[2, j] = features[2, j] / n_steps
-        noise = features[4, j]
-        if not noise <= MAX_NOISE or scores[2, j] < floor:
+        alignment, against, noise = notes[UP, j] / n_steps, notes[DOWN, j] / n_steps, notes[NOISE, j]
+        notes[ARS, j] = np.nan
+        notes[ACTION, j] = direction
+        notes[ALIGNMENT, j] = alignment
+        if not noise <= MAX_NOISE or alignment < floor:
             continue
-        top, low, alignment, against = features[0, j], features[1, j], scores[2, j], features[3, j] / n_steps
+        top, low = notes[TOP, j], notes[LOW, j]
         efficiency, opposite_efficiency = top / (abs(min(low, 0.0)) + 1e-6), -low / (max(top, 0.0) + 1e-6)
         loses = opposite_efficiency >= efficiency and against > alignment
         if loses and floor >= 0.0:
-            scores[1, j] = -direction
+            notes[ACTION, j] = -direction
             continue
         wins = efficiency >= opposite_efficiency and alignment >= against
         ars = -np.inf if loses else compute_ars_nb(efficiency, alignment, noise)
         opposite = -np.inf if wins else compute_ars_nb(opposite_efficiency, against, noise)
         if opposite > ars:
             ars = opposite
-            scores[1, j] = -direction
-            scores[2, j] = against
-        if scores[2, j] >= MIN_ALIGNMENT:
-            scores[0, j] = ars
+            notes[ACTION, j] = -direction
+            notes[ALIGNMENT, j] = against
+        if notes[ALIGNMENT, j] >= MIN_ALIGNMENT:
+            notes[ARS, j] = ars
 
 
 @kernel
-def _latency_nb(window: Array, direction: int, returns: bool, features: Array, scores: Array, j: int) -> int:
-    mfe = features[0, j] if scores[1, j] == direction else -features[1, j]
-    return irp_latency_nb(window, j, scores[1, j], returns, mfe)
+def _latency_nb(window: Array, direction: int, returns: bool, notes: Array, j: int) -> int:
+    mfe = notes[TOP, j] if notes[ACTION, j] == direction else -notes[LOW, j]
+    return irp_latency_nb(window, j, notes[ACTION, j], returns, mfe)
 
 
 @kernel
-def select_asset_nb(
-    window: Array, direction: int, returns: bool, gate: float, eligible: Any, book: tuple[Array, int], work: tuple[Array, Array, Array]
-) -> int:
+def select_asset_nb(window: Array, direction: int, returns: bool, gate: float, levels: Array, row: int, notes: Array) -> int:
     """Column of the asset to trade, or -1: the first of the ranking with alignment >= ``gate`` and action == ``direction``.
 
-    ``eligible`` int8[n_assets]: 1 where the bar has a valid price and no ban; ``book`` = (float64[n_bars, n_assets, 5] by ``OB_ASSET``
-    or no bars, row). Equal scores keep column order. ``work`` = (path, features, scores) as in ``score_assets_nb``; scores[0] holds
-    the ARS after the book's adjustment.
+    Row ELIGIBLE of ``notes`` says which assets may be chosen; ``levels`` float64[n_bars, n_assets, 5] (``OB_ASSET``) or no bars, read
+    at ``row``. Equal scores keep column order. Row ARS holds the score after the book's adjustment.
     """
-    path, features, scores = work
-    levels, row = book
-    score_assets_nb(window, direction, returns, gate, path, features, scores)
+    score_assets_nb(window, direction, returns, gate, notes)
     for j in range(window.shape[1]):
-        if scores[1, j] != direction or scores[2, j] < gate or eligible[j] == 0:
-            scores[0, j] = np.nan
+        if notes[ACTION, j] != direction or notes[ALIGNMENT, j] < gate or notes[ELIGIBLE, j] == 0.0:
+            notes[ARS, j] = np.nan
         elif levels.shape[0] > 0:
             depth = levels[row, j, 3]
-            scores[0, j] = np.nan if depth < MIN_DEPTH_QUALITY else scores[0, j] + abs(scores[0, j]) * ars_adjustment_nb(depth)
+            notes[ARS, j] = np.nan if depth < MIN_DEPTH_QUALITY else notes[ARS, j] + abs(notes[ARS, j]) * ars_adjustment_nb(depth)
     while True:
         best, best_ars = -1, -np.inf
         for j in range(window.shape[1]):
-            if scores[0, j] > best_ars:
-                best, best_ars = j, scores[0, j]
-        if best < 0 or _latency_nb(window, direction, returns, features, scores, best) <= MAX_LATENCY:
+            if notes[ARS, j] > best_ars:
+                best, best_ars = j, notes[ARS, j]
+        if best < 0 or _latency_nb(window, direction, returns, notes, best) <= MAX_LATENCY:
             return best
-        scores[0, best] = np.nan
+        notes[ARS, best] = np.nan
 
 
 @kernel
@@ -100,11 +100,11 @@ def rank_assets_irp_nb(window: Array, direction: int) -> tuple[Ints, Array, Ints
     ``window`` float64[n_prices, n_assets], USDT, time-major. Stable: equal scores keep column order.
     """
     n = window.shape[1]
-    features, scores = np.empty((5, n)), np.empty((3, n))
-    score_assets_nb(window, direction, False, -1.0, np.empty(n), features, scores)
+    notes = np.empty((len(NOTES), n))
+    score_assets_nb(window, direction, False, -1.0, notes)
     keep = np.zeros(n, dtype=np.bool_)
     for j in range(n):
-        keep[j] = scores[0, j] == scores[0, j] and _latency_nb(window, direction, False, features, scores, j) <= MAX_LATENCY
+        keep[j] = notes[ARS, j] == notes[ARS, j] and _latency_nb(window, direction, False, notes, j) <= MAX_LATENCY
     columns = np.nonzero(keep)[0]
-    order = columns[np.argsort(-scores[0][columns], kind="mergesort")]
-    return order, scores[0][order], scores[1][order].astype(np.int64), scores[2][order]
+    order = columns[np.argsort(-notes[ARS][columns], kind="mergesort")]
+    return order, notes[ARS][order], notes[ACTION][order].astype(np.int64), notes[ALIGNMENT][order]

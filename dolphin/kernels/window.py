@@ -40,7 +40,8 @@ def history_nb(block: Array, tail: Array, row: int, asset: int, out: Array) -> i
         if _valid_nb(price):
             at -= 1
             out[at] = price
-    out[:at] = np.nan
+    for i in range(at):
+        out[i] = np.nan
     return out.shape[0] - at
 
 
@@ -54,26 +55,26 @@ def window_nb(block: Array, tail: Array, row: int, scratch: Array, column: Array
     n = scratch.shape[0]
     young = row < n - 1
     view = block[max(row - n + 1, 0) : row + 1]
-    prices = view.reshape(view.size)
     valid = 0
-    for i in range(prices.shape[0]):
-        valid += 1 if _valid_nb(prices[i]) else 0
-    if valid == scratch.size:
+    for i in range(view.shape[0]):
+        for j in range(view.shape[1]):
+            valid += 1 if (view[i, j] > 0.0) & (view[i, j] < np.inf) else 0
+    if valid == n * view.shape[1]:
         return view
-    if not young:
-        scratch[:] = view
+    for i in range(0 if young else n):
+        for j in range(view.shape[1]):
+            scratch[i, j] = view[i, j]
     for j in range(block.shape[1]):
         whole = not young
         for i in range(view.shape[0]):
             whole = whole and _valid_nb(view[i, j])
         if whole:
             continue
-        if _valid_nb(block[row, j]):
+        traded = _valid_nb(block[row, j])
+        if traded:
             history_nb(block, tail, row, j, column)
-        else:
-            column[:] = np.nan
         for i in range(n):
-            scratch[i, j] = column[i]
+            scratch[i, j] = column[i] if traded else np.nan
     return scratch
 
 
