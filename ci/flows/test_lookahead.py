@@ -70,7 +70,7 @@ class Peeking(NDAlphaEngine):
 def test_an_engine_that_knows_the_next_price_is_caught():
     """A decision that depends on the next row changes when that row is dropped."""
     rows = day(seed=1, bars=500)
-    _, leaks = engine_leaks(load_profile(), rows, range(250, 500), 250, make=Peeking)
+    _, leaks = engine_leaks(load_profile(max_hold_bars=5, use_direction_confirm=False), rows, range(250, 500), 250, make=Peeking)
     assert leaks
 
 
