@@ -145,5 +145,5 @@ def audit(
     from flows.audit import audit_day
 
     store = KlineStore(klines if klines is not None else Path(settings.paths.klines))
-    report = audit_day(store, date, samples, seed, matrices, track=progress)
+    report = audit_day(store, date, samples, seed, matrices)
     return Outcome("dolphin.data-audit/1", report.to_dict(), report.to_text(), int(report.found))

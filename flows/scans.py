@@ -16,7 +16,8 @@ import numpy as np
 from dolphin.config import ScannerConfig, Settings
 from dolphin.errors import QualityError
 from dolphin.kernels._jit import cache_dir
-from dolphin.scanner.scan import ROWS_BEFORE, scan_batch, settings_hash
+from dolphin.scanner.scan import STREAM_ASSETS, Scanner, rows_needed
+from dolphin.scanner.settings import ANCHOR_BARS, settings_hash
 from dolphin.storage.archive import ScanDay, write_scans
 from dolphin.storage.day_table import DayMetadata, DayTable, Source, list_days, read_day, write_day
 from dolphin.storage.klines import KlineDay, KlineStore
@@ -30,6 +31,7 @@ from flows.workspace import cache_folder
 __all__ = ["RebuildCheck", "ScanReport", "Scanned", "cached_scan", "check_rebuild", "scan_days", "scan_klines"]
 
 CHUNK_ROWS = 16_384
+MOST_ROWS = rows_needed(ANCHOR_BARS - 1)
 
 type Track = Callable[[Iterable[Any], int, str], Iterable[Any]]
 
@@ -62,22 +64,24 @@ class ScanReport:
         return "\n".join(lines + [f"old file kept as {name}" for name in self.aside])
 
 
-def scan_days(store: KlineStore, dates: Sequence[str], scanner: ScannerConfig) -> Iterator[Scanned]:
-    """Scan ``dates`` (ascending days of ``store``), warmed up by the days before the first.
+def scan_days(store: KlineStore, dates: Sequence[str], settings: ScannerConfig) -> Iterator[Scanned]:
+    """Scan ``dates`` (ascending days of ``store``) with one scanner, warmed up by the days before the first.
 
-    The universe is every symbol of the archive, so a day's table does not depend on which days are asked for. Memory holds one
-    chunk of days.
+    The universe is every symbol of the archive, and a scanner's state is a function of the rows since its last anchor and the 751
+    before it, so a day's table does not depend on which days are asked for. Memory holds one chunk of days.
     """
     every, symbols = store.dates(), store.symbols()
-    carry = _warm_up(store, every[: every.index(dates[0])], symbols)
+    path = settings.path if settings.path != "auto" else "stream" if len(symbols) <= STREAM_ASSETS else "blocked"
+    scanner, threads = Scanner(len(symbols), path=path), settings.threads or os.cpu_count() or 1
+    before: KlineDay | None = None
     chunk: list[KlineDay] = []
-    before = carry[-1] if carry else None
-    for date in dates:
+    skipped = set(_warm_up(store, every[: every.index(dates[0])]))
+    for date in [*sorted(skipped), *dates]:
         before = store.load(date, symbols, before)
         chunk.append(before)
         if sum(len(day.ts) for day in chunk) >= CHUNK_ROWS or date == dates[-1]:
-            yield from _scan_chunk(store, carry, chunk, scanner)
-            carry, chunk = _last_rows([*carry, *chunk]), []
+            yield from (scanned for scanned in _scan_chunk(scanner, chunk, threads) if scanned.day.date not in skipped)
+            chunk = []
 
 
 def scan_klines(
@@ -196,37 +200,25 @@ def _sources() -> str:
     return "".join(sha256_file(path) for folder in folders for path in sorted(folder.glob("*.py")))
 
 
-def _warm_up(store: KlineStore, earlier: Sequence[str], symbols: Sequence[str]) -> list[KlineDay]:
-    days: list[KlineDay] = []
-    for date in reversed(earlier):
-        if sum(len(day.ts) for day in days) >= ROWS_BEFORE:
-            break
-        at = earlier.index(date)
-        days.insert(0, store.load(date, symbols, store.load(earlier[at - 1], symbols) if at else None))
+def _warm_up(store: KlineStore, earlier: Sequence[str]) -> list[str]:
+    """The last of ``earlier`` that hold enough rows for any bar that follows."""
+    days: list[str] = []
+    rows = 0
+    while len(days) < len(earlier) and rows < MOST_ROWS:
+        days.insert(0, earlier[-1 - len(days)])
+        rows += len(store.load(days[0]).ts)
     return days
 
 
-def _last_rows(days: list[KlineDay]) -> list[KlineDay]:
-    while len(days) > 1 and sum(len(day.ts) for day in days[1:]) >= ROWS_BEFORE:
-        days = days[1:]
-    return days
-
-
-def _scan_chunk(store: KlineStore, carry: list[KlineDay], chunk: list[KlineDay], scanner: ScannerConfig) -> Iterator[Scanned]:
-    days = [*carry, *chunk]
-    bar_ms = store.bar_seconds * 1000
-    batch = scan_batch(
-        np.concatenate([day.closes for day in days]),
-        bars=np.concatenate([day.ts for day in days]) // bar_ms,
-        path=scanner.path,
-        threads=scanner.threads or os.cpu_count() or 1,
-    )
-    end = sum(len(day.ts) for day in carry)
-    sources = tuple(Source(str(day.path), day.sha256) for day in days)
-    for k, day in enumerate(chunk, start=len(carry)):
+def _scan_chunk(scanner: Scanner, days: list[KlineDay], threads: int) -> Iterator[Scanned]:
+    bar_ms = days[0].bar_seconds * 1000
+    closes = np.concatenate([day.closes for day in days]) if len(days) > 1 else days[0].closes
+    batch = scanner.scan(closes, np.concatenate([day.ts for day in days]) // bar_ms, threads=threads)
+    end = 0
+    for day in days:
         start, end = end, end + len(day.ts)
         part = ScanBatch(*(getattr(batch, name)[start:end] for name in _ARRAYS), path=batch.path)
-        yield Scanned(day, part, _table(day, part, bar_ms, sources[max(0, k - 2) : k + 1]))
+        yield Scanned(day, part, _table(day, part, bar_ms, (Source(str(day.path), day.sha256),)))
 
 
 _ARRAYS = ("vel_div", "lambda_max", "velocity", "instability", "n_participants")

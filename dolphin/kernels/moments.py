@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from dolphin.kernels._jit import kernel
-from dolphin.kernels.comoments import FAST, ONE, ZERO, Index
+from dolphin.kernels.comoments import FAST, ONE, ZERO
 from dolphin.types import Array, Ints
 
 __all__ = ["INFO", "TRACKED", "Moments", "Rows", "moments_nb"]
@@ -56,91 +56,83 @@ SUM, SQUARES, MISSING, AGE, PEAK, FULL = (np.uint64(i) for i in range(TRACKED))
 
 
 @kernel(fastmath=FAST)
-def enter_nb(rows: Rows, r: Index, track: Array) -> None:
-    """Row r joins the window."""
-    for j in range(np.uint64(rows.returns.shape[1])):
-        x = rows.returns[r, j]
-        track[SUM, j] += x
-        track[SQUARES, j] += x * x
-        track[AGE, j] = track[AGE, j] + 1.0 if x == 0.0 else 0.0
-    for e in range(rows.gap_start[r], rows.gap_start[r + ONE]):
-        track[MISSING, rows.gap_asset[e]] += 1.0
-    track[FULL, ZERO] += rows.full[r]
-
-
-@kernel(fastmath=FAST)
-def leave_nb(rows: Rows, r: Index, track: Array) -> None:
-    """Row r drops out of the window."""
-    for j in range(np.uint64(rows.returns.shape[1])):
-        x = rows.returns[r, j]
-        track[SUM, j] -= x
-        track[SQUARES, j] -= x * x
-    for e in range(rows.gap_start[r], rows.gap_start[r + ONE]):
-        track[MISSING, rows.gap_asset[e]] -= 1.0
-    track[FULL, ZERO] -= rows.full[r]
-
-
-@kernel(fastmath=FAST)
-def select_nb(track: Array, width: float, out: Moments, k: Index) -> float:
-    """Write scale and mean of row k; return the number of participants whose sums are worn.
-
-    Takes part: >= 90 % of the returns finite, not frozen, variance > 1e-18 (and above the rounding of a constant return).
-    """
-    weight = width - track[FULL, ZERO]
-    worn = 0.0
-    for j in range(np.uint64(track.shape[1])):
-        count = weight - track[MISSING, j]
-        squares = track[SQUARES, j]
-        m = track[SUM, j] / count
-        s = squares - m * track[SUM, j]
-        part = (10.0 * count >= 9.0 * width) & (track[AGE, j] < width) & (s > 1e-18 * count) & (s > 1e-13 * squares)
-        out.scale[k, j] = 1.0 / math.sqrt(s) if part else 0.0
-        out.mean[k, j] = m if part else 0.0
-        peak = track[PEAK, j] if track[PEAK, j] > squares else squares
-        track[PEAK, j] = peak
-        worn += 1.0 if part & (64.0 * squares < peak) else 0.0
-    return worn
-
-
-@kernel(fastmath=FAST)
 def moments_nb(rows: Rows, start: int, stop: int, window: int, fresh: bool, track: Array, out: Moments) -> None:
     """Moments of the window that ends at each row ``start <= t < stop``.
 
     ``fresh``: forget ``track`` and sum the whole first window; otherwise ``track`` and row 0 of ``out`` continue from row start - 1.
+    Takes part: >= 90 % of the returns finite, not frozen, variance > 1e-18 (and above the rounding of a constant return).
     """
+    returns = rows.returns
+    full = rows.full
+    gap_start = rows.gap_start
+    gap_asset = rows.gap_asset
+    scale = out.scale
+    mean = out.mean
+    info = out.info
     n = np.uint64(track.shape[1])
     width = float(window)
     k = ZERO
     for t in range(np.uint64(start), np.uint64(stop)):
         s = k + ONE
-        rebuild = fresh and k == ZERO
-        if not rebuild:
-            enter_nb(rows, t, track)
-            leave_nb(rows, t - np.uint64(window), track)
-            rebuild = select_nb(track, width, out, s) > 0.0
-        if rebuild:
+        leaving = t - np.uint64(window)
+        worn = 1.0 if fresh and k == ZERO else 0.0
+        rebuild = False
+        while True:
+            first = t
+            if worn > 0.0:
+                rebuild = True
+                first = leaving + ONE
+                for j in range(n):
+                    track[SUM, j] = track[SQUARES, j] = track[MISSING, j] = track[PEAK, j] = track[FULL, j] = 0.0
+                    track[AGE, j] = width
+            for r in range(first, t + ONE):
+                for j in range(n):
+                    x = returns[r, j]
+                    track[SUM, j] += x
+                    track[SQUARES, j] += x * x
+                    track[AGE, j] = track[AGE, j] + 1.0 if x == 0.0 else 0.0
+                for e in range(gap_start[r], gap_start[r + ONE]):
+                    track[MISSING, gap_asset[e]] += 1.0
+                track[FULL, ZERO] += full[r]
+            if not rebuild:
+                for j in range(n):
+                    x = returns[leaving, j]
+                    track[SUM, j] -= x
+                    track[SQUARES, j] -= x * x
+                for e in range(gap_start[leaving], gap_start[leaving + ONE]):
+                    track[MISSING, gap_asset[e]] -= 1.0
+                track[FULL, ZERO] -= full[leaving]
+            weight = width - track[FULL, ZERO]
+            worn = 0.0
             for j in range(n):
-                track[SUM, j] = track[SQUARES, j] = track[MISSING, j] = track[PEAK, j] = track[FULL, j] = 0.0
-                track[AGE, j] = width
-            for r in range(t + ONE - np.uint64(window), t + ONE):
-                enter_nb(rows, r, track)
-            select_nb(track, width, out, s)
+                count = weight - track[MISSING, j]
+                squares = track[SQUARES, j]
+                m = track[SUM, j] / count
+                x = squares - m * track[SUM, j]
+                part = (10.0 * count >= 9.0 * width) & (track[AGE, j] < width) & (x > 1e-18 * count) & (x > 1e-13 * squares)
+                scale[s, j] = 1.0 / math.sqrt(x) if part else 0.0
+                mean[s, j] = m if part else 0.0
+                peak = track[PEAK, j] if track[PEAK, j] > squares else squares
+                track[PEAK, j] = peak
+                worn += 1.0 if part & (64.0 * squares < peak) else 0.0
+            if rebuild or worn == 0.0:
+                break
         participants = changed = gaps = push = stretch = 0.0
         for j in range(n):
-            old = out.scale[k, j]
-            new = out.scale[s, j]
-            x = old * (rows.returns[t, j] - out.mean[k, j])
+            old = scale[k, j]
+            new = scale[s, j]
+            x = old * (returns[t, j] - mean[k, j])
             push += x * x
             participants += 1.0 if new > 0.0 else 0.0
             changed += 1.0 if (new > 0.0) != (old > 0.0) else 0.0
             gaps += track[MISSING, j] if new > 0.0 else 0.0
             ratio = new / old if old > 0.0 else 0.0
             stretch = ratio if ratio > stretch else stretch
-        out.info[k, PARTICIPANTS] = participants
-        out.info[k, CHANGED] = changed
-        out.info[k, REBUILD] = rebuild
-        out.info[k, GAPS] = gaps
-        out.info[k, WEIGHT] = width - track[FULL, ZERO]
-        out.info[k, PUSH] = push
-        out.info[k, STRETCH] = stretch * stretch
+        info[k, PARTICIPANTS] = participants
+        info[k, CHANGED] = changed
+        info[k, REBUILD] = rebuild
+        info[k, GAPS] = gaps
+        info[k, WEIGHT] = weight
+        info[k, PUSH] = push
+        info[k, STRETCH] = stretch * stretch
         k = s

@@ -11,7 +11,7 @@ from typing import Final, NamedTuple
 import numpy as np
 
 from dolphin.kernels._jit import kernel
-from dolphin.kernels.comoments import BLOCK, EIGHT, FAST, ONE, TWO, ZERO, Index, add_pair_nb, frobenius_nb
+from dolphin.kernels.comoments import BLOCK, EIGHT, FAST, ONE, TWO, ZERO, Index, frobenius_nb
 from dolphin.kernels.eigen import largest_nb
 from dolphin.kernels.moments import CHANGED, GAPS, PARTICIPANTS, PUSH, REBUILD, STRETCH, WEIGHT, Moments, Rows
 from dolphin.types import Array
@@ -33,9 +33,9 @@ READY, BOUND, LAST_WEIGHT = ZERO, ONE, TWO
 
 
 class Memory(NamedTuple):
-    """What a window carries from bar to bar, all float64: ``matrix`` [n, n] co-moments; ``scratch`` [n, n]; ``basis`` [BASIS_ROWS, n]
-    and ``tri`` [3, n] of ``largest_nb``; ``carried`` [3]: warm start usable (2: without its product), bound of the second eigenvalue,
-    rows that were not full.
+    """What a window carries from bar to bar, all float64: ``matrix`` and ``scratch`` [packed_size(n)] co-moments; ``vectors`` and
+    ``products`` [KRYLOV, n], ``work`` [2, n], ``tri`` [3, n] of ``largest_nb``; ``carried`` [3]: 1 = warm start usable (2: but not its
+    product), bound of the second eigenvalue, rows that were not full.
     """
 
     matrix: Array
@@ -52,30 +52,37 @@ def impute_nb(rows: Rows, first: Index, stop: Index, moments: Moments, k: Index,
     """``scratch = matrix`` as if every missing return of a participant in rows ``first <= r < stop`` were the participant's mean.
 
     With z_r the means at the missing places of row r: ``T = P + sum_r x_r z_r^T + z_r x_r^T + z_r z_r^T``, applied entry by entry of z
-    to one row and one column each. Row ``WORK`` of the basis is overwritten.
+    to one row and one column each. ``work[1]`` is overwritten.
     """
-    n = np.uint64(memory.matrix.shape[0])
+    returns = rows.returns
+    gap_start = rows.gap_start
+    gap_asset = rows.gap_asset
+    mean = moments.mean
+    scratch = memory.scratch
     work = memory.work
-    for i in range(n):
-        for j in range(i & BLOCK, n):
-            memory.scratch[i, j] = memory.matrix[i, j]
+    n = np.uint64(work.shape[1])
+    for j in range(np.uint64(memory.matrix.size)):
+        scratch[j] = memory.matrix[j]
     for r in range(first, stop):
         hit = 0.0
-        for e in range(rows.gap_start[r], rows.gap_start[r + ONE]):
-            hit += moments.scale[k, rows.gap_asset[e]]
+        for e in range(gap_start[r], gap_start[r + ONE]):
+            hit += moments.scale[k, gap_asset[e]]
         if hit > 0.0:
             for j in range(n):
-                work[ONE, j] = rows.returns[r, j]
-            for e in range(rows.gap_start[r], rows.gap_start[r + ONE]):
-                work[ONE, rows.gap_asset[e]] = 0.5 * moments.mean[k, rows.gap_asset[e]]
-            for e in range(rows.gap_start[r], rows.gap_start[r + ONE]):
-                a = np.uint64(rows.gap_asset[e])
-                m = moments.mean[k, a]
-                if m != 0.0:
-                    for j in range(a & BLOCK, n):
-                        memory.scratch[a, j] += m * work[ONE, j]
-                    for i in range((a & BLOCK) + EIGHT):
-                        memory.scratch[i, a] += m * work[ONE, i]
+                work[ONE, j] = returns[r, j]
+            for e in range(gap_start[r], gap_start[r + ONE]):
+                work[ONE, gap_asset[e]] = 0.5 * mean[k, gap_asset[e]]
+            for e in range(gap_start[r], gap_start[r + ONE]):
+                a = np.uint64(gap_asset[e])
+                m = mean[k, a]
+                start = ZERO
+                for i in range((a & BLOCK) + EIGHT):
+                    p = start - (i & BLOCK)
+                    scratch[p + a] += m * work[ONE, i]
+                    if i == a:
+                        for j in range(a & BLOCK, n):
+                            scratch[p + j] += m * work[ONE, j]
+                    start += n - (i & BLOCK)
 
 
 @kernel(fastmath=FAST)
@@ -85,62 +92,88 @@ def scan_stream_nb(
     """Largest eigenvalue of the window's correlation matrix at every row ``start <= t < stop``; ``out`` float64[stop - start, 3].
 
     ``moments`` are those of the same rows. ``entropy``: the Frobenius norm is wanted at every bar. Fewer than ``least`` participants:
-    NaN. Proof: sqrt(||C||_F^2 - lambda^2) bounds the second eigenvalue; from there Weyl's inequality carries the bound from bar to bar
-    (``INFO`` of ``moments``) until it is too wide, so that the norm is needed on few bars (1-3 % for the long windows).
+    NaN. Proof that it is the largest: the trace n and ||C||_F^2 give mean and spread of the other eigenvalues, at most
+    min(n - 1, w - 2) of which are not 0, and so a bound of the second (Samuelson's inequality); from there Weyl's inequality carries the
+    bound from bar to bar (``INFO`` of ``moments``) until it is too wide. The long windows need the norm on 1-3 % of the bars only.
     """
-    n = np.uint64(rows.returns.shape[1])
+    returns = rows.returns
+    scale = moments.scale
+    mean = moments.mean
+    info = moments.info
+    packed = memory.matrix
+    products = memory.products
     work = memory.work
     carried = memory.carried
+    n = np.uint64(returns.shape[1])
     k = ZERO
     for t in range(np.uint64(start), np.uint64(stop)):
         s = k + ONE
         leaving = t - np.uint64(window)
-        rebuild = moments.info[k, REBUILD] > 0.0
-        gaps = moments.info[k, GAPS] > 0.0
-        weight = moments.info[k, WEIGHT]
+        rebuild = info[k, REBUILD] > 0.0
+        gaps = info[k, GAPS] > 0.0
+        weight = info[k, WEIGHT]
+        # P gains the row that enters and loses the one that leaves, or is summed afresh from pairs of rows
         first = t
         second = leaving
         sign = -1.0
         if rebuild:
-            for i in range(np.uint64(memory.matrix.shape[0])):
-                for j in range(np.uint64(memory.matrix.shape[0])):
-                    memory.matrix[i, j] = 0.0
+            for j in range(np.uint64(packed.size)):
+                packed[j] = 0.0
             first = leaving + ONE
             second = leaving + TWO
             sign = 1.0
         for r in range(first, t + ONE, TWO):
-            add_pair_nb(memory.matrix, rows.returns, r, second, sign)
+            start_of_row = ZERO
+            for i in range(ZERO, n, TWO):
+                block = i & BLOCK
+                p = start_of_row - block
+                q = p + n - block
+                a0 = returns[r, i]
+                a1 = returns[r, i + ONE]
+                b0 = sign * returns[second, i]
+                b1 = sign * returns[second, i + ONE]
+                for j in range(block, n):
+                    a = returns[r, j]
+                    b = returns[second, j]
+                    packed[p + j] += a0 * a + b0 * b
+                    packed[q + j] += a1 * a + b1 * b
+                start_of_row += TWO * (n - block)
             second += TWO
-        matrix = memory.matrix
+        matrix = packed
         if gaps:
             impute_nb(rows, leaving + ONE, t + ONE, moments, s, memory)
             matrix = memory.scratch
+        # start: the last u = d v, whose product with P follows the change of rows; ones where there is none
         warm = carried[READY] > 0.0
         entered = left = norm = 0.0
         for j in range(n):
-            entered += rows.returns[t, j] * work[ZERO, j]
-            left += rows.returns[leaving, j] * work[ZERO, j]
+            entered += returns[t, j] * work[ZERO, j]
+            left += returns[leaving, j] * work[ZERO, j]
         for j in range(n):
-            d = moments.scale[s, j]
+            d = scale[s, j]
             v = work[ZERO, j] / d if warm else 1.0
             v = v if d > 0.0 else 0.0
             work[ONE, j] = v
             norm += v * v
+        if norm == 0.0:
+            for j in range(n):
+                work[ONE, j] = 1.0 if scale[s, j] > 0.0 else 0.0
+            norm = info[k, PARTICIPANTS]
         for j in range(n):
-            memory.products[ZERO, j] += rows.returns[t, j] * entered - rows.returns[leaving, j] * left
-        same = carried[READY] == 1.0 and not rebuild and not gaps and moments.info[k, CHANGED] == 0.0
+            products[ZERO, j] += returns[t, j] * entered - returns[leaving, j] * left
+        same = carried[READY] == 1.0 and not rebuild and not gaps and info[k, CHANGED] == 0.0
         carried[READY] = 0.0
         out[k, UNPROVEN] = 0.0
         out[k, LAMBDA] = out[k, FROBENIUS] = np.nan
-        if moments.info[k, PARTICIPANTS] >= least:
-            theta, done = largest_nb(
-                matrix, moments.scale, moments.mean, s, weight, norm, same, memory.vectors, memory.products, work, memory.tri, TOLERANCE
-            )
-            bound = moments.info[k, STRETCH] * (carried[BOUND] + moments.info[k, PUSH])
+        if info[k, PARTICIPANTS] >= least:
+            theta, done = largest_nb(matrix, scale, mean, s, weight, norm, same, memory.vectors, products, work, memory.tri, TOLERANCE)
+            bound = info[k, STRETCH] * (carried[BOUND] + info[k, PUSH])
             if entropy or not same or weight != carried[LAST_WEIGHT] or not bound <= SECOND_SHARE * theta:
-                square = frobenius_nb(matrix, moments.scale, moments.mean, s, weight)
-                bound = square - theta * theta
-                bound = math.sqrt(bound) if bound > 0.0 else 0.0
+                square = frobenius_nb(matrix, scale, mean, s, weight)
+                others = min(info[k, PARTICIPANTS] - 1.0, weight - 2.0)
+                rest = (info[k, PARTICIPANTS] - theta) / others
+                spread = (square - theta * theta) / others - rest * rest
+                bound = rest + (math.sqrt((others - 1.0) * spread) if spread > 0.0 else 0.0)
                 out[k, FROBENIUS] = square
             out[k, LAMBDA] = theta
             out[k, UNPROVEN] = not (done and bound <= SECOND_SHARE * theta)

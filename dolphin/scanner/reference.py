@@ -1,148 +1,172 @@
-"""The scanner's definition, computed the slow way: a freshly built matrix, LAPACK, and certified 512-bit ball arithmetic.
+"""The scan's judge: correlation matrices and their largest eigenvalues in 512-bit ball arithmetic (python-flint, extra ``audit``).
 
-LAPACK stands in where a bar's eigenvalue is not proven to be the largest; the balls (Arb, python-flint, extra ``audit``) answer whether
-a float64 eigenvalue can be trusted. Source: data.md 3 and 4.
+A ball is a midpoint and a radius that together contain the true value; closes are taken as the exact numbers they are, every step after
+that widens the radius by what it rounds. The eigenvalue's enclosure is proven, not estimated:
+
+* ``rho = v^T C v / v^T v <= lambda_max`` for any v, here the float64 eigenvector refined by power iteration;
+* some eigenvalue lies within ``||C v - rho v|| / ||v||`` of rho, and it is the largest when ``2 rho^2 > ||C||_F^2``;
+* otherwise ``sigma = (1 + 1e-12) rho`` is an upper bound when ``X (sigma I - C) X^T`` is within 1 of the identity, X being the inverse
+  of its float64 Cholesky factor.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
 
 from dolphin.errors import MissingDependency
-from dolphin.types import Array
+from dolphin.scanner.scan import scan_batch
+from dolphin.scanner.windows import log_returns, window_correlation
+from dolphin.types import WINDOWS, Array, Ints, ScanBatch
 
-__all__ = ["Enclosure", "ball_correlation", "enclose", "participants", "window_correlation", "window_eigenvalue"]
+__all__ = ["PRECISION", "TOLERANCE", "AuditRow", "Enclosure", "audit", "correlation_balls", "enclose_largest"]
 
-MIN_FINITE = 0.9
-MIN_VARIANCE = 1e-18
+PRECISION: Final = 512
+"""Working precision in bits."""
 
+TOLERANCE: Final = 1e-11
+"""A float64 eigenvalue passes when it lies in the enclosure widened by this share of it."""
 
-def participants(returns: Array) -> npt.NDArray[np.bool_]:
-    """bool[n_assets]: at least 90 % of the window's returns finite, variance of those > 1e-18. ``returns`` float64[W, n_assets]."""
-    finite = np.isfinite(returns)
-    count = finite.sum(axis=0)
-    values = np.where(finite, returns, 0.0)
-    mean = values.sum(axis=0) / np.maximum(count, 1)
-    squares = (np.where(finite, returns - mean, 0.0) ** 2).sum(axis=0)
-    return (10 * count >= 9 * len(returns)) & (squares > MIN_VARIANCE * count) & (values != 0.0).any(axis=0)
-
-
-def window_correlation(returns: Array) -> Array:
-    """Pearson correlation of the participants, a missing return counting as its asset's mean. ``returns`` float64[W, n_assets]."""
-    kept = returns[:, participants(returns)]
-    deviation = np.where(np.isfinite(kept), kept - np.nanmean(kept, axis=0), 0.0)
-    unit = deviation / np.sqrt((deviation**2).sum(axis=0))
-    return np.asarray(unit.T @ unit)
-
-
-def window_eigenvalue(returns: Array) -> float:
-    """Largest eigenvalue of ``window_correlation`` by LAPACK."""
-    return float(np.linalg.eigvalsh(window_correlation(returns))[-1])
+_ROUNDS, _CHECK_EVERY, _MARGIN = 96, 8, 1e-12
 
 
 @dataclass(frozen=True, slots=True)
 class Enclosure:
-    """``[low, high]`` contains the largest eigenvalue (decimal strings, correct to the last digit shown); ``certified``: proven largest.
+    """Proven bounds ``lower <= lambda_max <= upper`` (``flint.arb``); ``proof``: ``frobenius``, ``definite`` or ``none`` (no upper)."""
 
-    ``contains(x)`` asks whether ``x`` lies within ``tolerance`` (relative) of the enclosure.
+    lower: Any
+    upper: Any
+    proof: str
+
+
+@dataclass(frozen=True, slots=True)
+class AuditRow:
+    """One sampled eigenvalue: place, float64 value, signed relative error against the enclosure's middle, the enclosure's relative width,
+    whether the value lies inside (widened by ``TOLERANCE``), and how the enclosure was proven.
     """
 
-    middle: Any
-    radius: Any
-    certified: bool
+    row: int
+    bar: int
+    window: int
+    participants: int
+    lambda_max: float
+    relative_error: float
+    relative_width: float
+    inside: bool
+    proof: str
 
-    def relative_error(self, value: float) -> float:
-        """|value - middle| / middle, rounded up to float64."""
-        from flint import arb
 
-        return float((abs(arb(value) - self.middle) / self.middle).upper())
+def audit(
+    closes: Array, bars: npt.ArrayLike | None = None, sample: int = 20, seed: int = 0, *, scanned: ScanBatch | None = None
+) -> list[AuditRow]:
+    """Check ``sample`` random bars of a scan of ``closes`` float64[n, n_assets], every window that has an eigenvalue there.
 
-    def contains(self, value: float, tolerance: float) -> bool:
-        """Whether ``value`` lies in the enclosure widened by ``tolerance`` times its middle."""
-        from flint import arb
+    ``bars`` int64[n]: absolute bar numbers (default contiguous); ``scanned``: the scan to check (default: scan now). The bars are drawn by
+    ``numpy.random.default_rng(seed)``. Raises ``MissingDependency`` without python-flint.
+    """
+    flint = _flint()
+    block = np.ascontiguousarray(closes, dtype=np.float64)
+    numbers = np.arange(len(block), dtype=np.int64) if bars is None else np.asarray(bars, dtype=np.int64)
+    held = scan_batch(block, bars=numbers) if scanned is None else scanned
+    known = np.flatnonzero(np.isfinite(held.lambda_max).any(axis=1))
+    chosen = np.sort(np.random.default_rng(seed).choice(known, min(sample, len(known)), replace=False))
+    out = []
+    with flint.ctx.workprec(PRECISION):
+        for row in chosen.tolist():
+            for w, window in enumerate(WINDOWS):
+                if np.isfinite(held.lambda_max[row, w]):
+                    cut = slice(row - window, row + 1)
+                    out.append(_judge(block[cut], numbers[cut], row, window, float(held.lambda_max[row, w])))
+    return out
 
-        return bool(abs(arb(value) - self.middle) <= self.radius + arb(tolerance) * self.middle)
+
+def _judge(closes: Array, bars: Ints, row: int, window: int, value: float) -> AuditRow:
+    matrix, columns = correlation_balls(closes, bars)
+    found = enclose_largest(matrix)
+    flint = _flint()
+    slack = flint.arb(value) * flint.arb(TOLERANCE)
+    inside = found.proof != "none" and bool(found.lower - slack <= value) and bool(value <= found.upper + slack)
+    middle = ((found.lower + found.upper) / 2).mid()
+    error, width = float(((value - middle) / middle).mid()), float(((found.upper - found.lower) / middle).abs_upper())
+    return AuditRow(row, int(bars[-1]), window, len(columns), value, error, width, inside, found.proof)
+
+
+def correlation_balls(closes: Array, bars: Ints) -> tuple[Any, Ints]:
+    """Correlation matrix of one window as ``flint.arb_mat`` at the current precision, and the participants' columns.
+
+    ``closes`` float64[window + 1, n_assets], ``bars`` int64[window + 1]: a return is missing unless both its closes are finite and positive
+    and one bar apart. Logarithms, means and scales are computed in balls; who takes part is decided in float64 as in the scan.
+    """
+    flint = _flint()
+    returns = log_returns(closes[1:], closes[0], np.diff(bars) == 1)
+    _, columns = window_correlation(returns)
+    zero = flint.arb(0)
+    units = []
+    for j in columns.tolist():
+        there = np.isfinite(returns[:, j]).tolist()
+        logs = [flint.arb(float(c)).log() if c > 0.0 else zero for c in closes[:, j]]
+        x = [b - a if ok else zero for a, b, ok in zip(logs[:-1], logs[1:], there, strict=True)]
+        mean = sum(x, zero) / sum(there)
+        x = [value - mean if ok else zero for value, ok in zip(x, there, strict=True)]
+        norm = sum((value * value for value in x), zero).sqrt()
+        units.append([value / norm for value in x])
+    rows = flint.arb_mat(units)
+    return rows * rows.transpose(), columns
+
+
+def enclose_largest(matrix: Any) -> Enclosure:
+    """Proven bounds of the largest eigenvalue of a symmetric ``flint.arb_mat``, at the current precision."""
+    flint = _flint()
+    n = matrix.nrows()
+    approximate = np.array([[float(matrix[i, j].mid()) for j in range(n)] for i in range(n)])
+    vector = flint.arb_mat([[float(x)] for x in np.linalg.eigh(approximate)[1][:, -1]])
+    rho, reach = _rayleigh(matrix, vector)
+    for _ in range(_ROUNDS // _CHECK_EVERY):
+        if bool(reach < rho * flint.arb(2) ** (-flint.ctx.prec // 2)):
+            break
+        for _ in range(_CHECK_EVERY):
+            vector = (matrix * vector).mid()
+        rho, reach = _rayleigh(matrix, vector)
+    lower = rho.lower()
+    square = sum((entry * entry for entry in matrix.entries()), flint.arb(0))
+    if bool(2 * rho * rho > square):
+        return Enclosure(lower, (rho + reach).upper(), "frobenius")
+    sigma = (rho * (1 + flint.arb(_MARGIN))).upper()
+    if _definite(matrix, approximate, sigma):
+        return Enclosure(lower, sigma, "definite")
+    return Enclosure(lower, flint.arb.pos_inf(), "none")
+
+
+def _rayleigh(matrix: Any, vector: Any) -> tuple[Any, Any]:
+    """``(rho, ||C v - rho v|| / ||v||)`` in balls."""
+    image = matrix * vector
+    square = (vector.transpose() * vector)[0, 0]
+    rho = (vector.transpose() * image)[0, 0] / square
+    rest = image - vector * rho
+    return rho, ((rest.transpose() * rest)[0, 0] / square).abs_upper().sqrt()
+
+
+def _definite(matrix: Any, approximate: Array, sigma: Any) -> bool:
+    """Whether ``sigma I - C`` is proven positive definite."""
+    flint = _flint()
+    n = len(approximate)
+    try:
+        factor = np.linalg.cholesky(float(sigma) * np.eye(n) - approximate)
+    except np.linalg.LinAlgError:
+        return False
+    inverse = flint.arb_mat(np.linalg.inv(factor).tolist())
+    shifted = flint.arb_mat(n, n, [sigma if i == j else 0 for i in range(n) for j in range(n)]) - matrix
+    rest = inverse * shifted * inverse.transpose()
+    total = sum(((rest[i, j] - (i == j)) ** 2 for i in range(n) for j in range(n)), flint.arb(0))
+    return bool(total < 1)
 
 
 def _flint() -> Any:
     try:
         import flint
     except ImportError as error:
-        raise MissingDependency("python-flint is not installed: pip install 'dolphin-nautilus[audit]'") from error
+        raise MissingDependency("the 512-bit audit needs python-flint: pip install 'dolphin-nautilus[audit]'") from error
     return flint
-
-
-def ball_correlation(returns: Array, precision: int = 512) -> Any:
-    """``flint.arb_mat`` with the participants' correlation matrix, every entry an enclosure. ``returns`` as in ``window_correlation``.
-
-    Raises ``MissingDependency`` without python-flint.
-    """
-    flint = _flint()
-    with _precision(flint, precision):
-        kept = returns[:, participants(returns)]
-        columns = []
-        for column in kept.T:
-            values = [flint.arb(x) for x in column[np.isfinite(column)].tolist()]
-            mean = sum(values, flint.arb(0)) / len(values)
-            deviation = [flint.arb(x) - mean if np.isfinite(x) else flint.arb(0) for x in column.tolist()]
-            norm = sum((x * x for x in deviation), flint.arb(0)).sqrt()
-            columns.append([x / norm for x in deviation])
-        unit = flint.arb_mat(columns)
-        return unit * unit.transpose()
-
-
-def enclose(returns: Array, precision: int = 512, steps: int = 200) -> Enclosure:
-    """Certified enclosure of the largest eigenvalue of the window's correlation matrix.
-
-    A float64 eigenvector is refined by power iteration; ``|lambda - rho| <= ||C v - rho v|| / ||v||`` encloses an eigenvalue, and
-    ``2 rho^2 > ||C||_F^2`` proves that it is the largest; otherwise the squared norm of ``C^2`` is tried.
-    Raises ``MissingDependency`` without python-flint.
-    """
-    flint = _flint()
-    vector = np.linalg.eigh(window_correlation(returns))[1][:, -1]
-    with _precision(flint, precision):
-        matrix = ball_correlation(returns, precision)
-        v = flint.arb_mat([[flint.arb(x)] for x in vector.tolist()])
-        wanted = flint.arb(2) ** (20 - precision // 2)
-        for _ in range(steps):
-            product = matrix * v
-            rho = _dot(v, product) / _dot(v, v)
-            residual = product - v * rho
-            radius = (_dot(residual, residual) / _dot(v, v)).sqrt()
-            if radius < wanted:
-                break
-            norm = _dot(product, product).sqrt()
-            v = _midpoints(flint, product, norm)
-        radius = radius.upper() + rho.rad()
-        square = sum((matrix[i, j] ** 2 for i in range(matrix.nrows()) for j in range(matrix.ncols())), flint.arb(0))
-        certified = bool(2 * (rho - radius) ** 2 > square)
-        if not certified:
-            second = matrix * matrix
-            fourth = sum((second[i, j] ** 2 for i in range(matrix.nrows()) for j in range(matrix.ncols())), flint.arb(0))
-            certified = bool(2 * (rho - radius) ** 4 > fourth)
-        return Enclosure(flint.arb(rho.mid()), flint.arb(radius), certified)
-
-
-def _dot(a: Any, b: Any) -> Any:
-    return (a.transpose() * b)[0, 0]
-
-
-def _midpoints(flint: Any, column: Any, norm: Any) -> Any:
-    return flint.arb_mat([[(column[i, 0] / norm).mid()] for i in range(column.nrows())])
-
-
-class _precision:
-    """Work at ``bits`` inside the block (python-flint keeps one precision for the process)."""
-
-    def __init__(self, flint: Any, bits: int) -> None:
-        self._context, self._bits = flint.ctx, bits
-
-    def __enter__(self) -> None:
-        self._before, self._context.prec = self._context.prec, self._bits
-
-    def __exit__(self, *_: object) -> None:
-        self._context.prec = self._before

@@ -1,0 +1,96 @@
+"""One window's way through the rows: state of the kernels, shares, velocities, and the proof where the kernel has none."""
+
+from __future__ import annotations
+
+import math
+from typing import Final
+
+import numpy as np
+
+from dolphin.kernels.comoments import packed_size
+from dolphin.kernels.eigen import KRYLOV
+from dolphin.kernels.moments import INFO, TRACKED, Moments, Rows, moments_nb
+from dolphin.kernels.scan_stream import OUTPUT, Memory, scan_stream_nb
+from dolphin.scanner.settings import MIN_PARTICIPANTS
+from dolphin.scanner.windows import Stretch, aligned, padded, window_correlation
+from dolphin.types import WINDOWS, Array, ScanBatch
+
+__all__ = ["ENTROPY_WINDOWS", "Track"]
+
+ENTROPY_WINDOWS: Final = WINDOWS[:2]
+"""Windows whose instability is wanted."""
+
+_MARGIN = 1e-12
+
+
+class Track:
+    """State of one window from row to row; a new one starts at its first full window."""
+
+    def __init__(self, window: int, n_assets: int) -> None:
+        n = padded(n_assets)
+        self.window, self.n_assets = window, n_assets
+        self._size = n
+        self._fresh = True
+        self._share = math.nan
+        self._sums = aligned(TRACKED, n)
+        self._scale, self._mean = aligned(2, n), aligned(2, n)
+        self._memory = Memory(
+            aligned(packed_size(n)),
+            aligned(packed_size(n)),
+            aligned(KRYLOV, n),
+            aligned(KRYLOV, n),
+            aligned(2, n),
+            aligned(3, n),
+            np.zeros(3),
+        )
+
+    def scan(self, stretch: Stretch, start: int, stop: int, out: ScanBatch, column: int, at: int) -> None:
+        """Scan rows ``start <= t < stop`` and write column ``column`` of ``out`` from its row ``at`` on.
+
+        A new track looks at row start - 1 too, when its window is full there, so that the first velocity does not depend on what came
+        before.
+        """
+        first = max(start - 1, self.window - stretch.base) if self._fresh else start
+        if first >= stop:
+            return
+        moments, values = self._kernels(stretch.rows, first, stop)
+        participants, changed = moments.info[:, 0], moments.info[:, 1] > 0.0
+        for k in np.flatnonzero(values[:, 2]):
+            values[k, 0] = _prove(stretch.window(first + int(k), self.window), float(values[k, 0]))
+        with np.errstate(all="ignore"):
+            share = values[:, 0] / participants
+            before = np.concatenate([[self._share], share[:-1]])
+            velocity = (share - before) / before
+            instability = np.clip(1.0 + np.log(values[:, 1] / participants**2) / np.log(participants), 0.0, 1.0)
+        velocity[changed] = np.nan
+        self._share, self._fresh = float(share[-1]), False
+        lead = max(0, start - first)
+        target = slice(at + first + lead - start, at + stop - start)
+        out.lambda_max[target, column] = values[lead:, 0]
+        out.velocity[target, column] = velocity[lead:]
+        out.n_participants[target, column] = participants[lead:]
+        if self.window in ENTROPY_WINDOWS:
+            out.instability[target, ENTROPY_WINDOWS.index(self.window)] = instability[lead:]
+
+    def _kernels(self, rows: Rows, first: int, stop: int) -> tuple[Moments, Array]:
+        """Run both kernels over rows ``first <= t < stop``; the last row's scale and mean lead the next call's."""
+        n = stop - first
+        scale, mean = aligned(n + 1, self._size), aligned(n + 1, self._size)
+        scale[0], mean[0] = self._scale[0], self._mean[0]
+        moments = Moments(scale, mean, np.zeros((n, len(INFO))))
+        values = np.zeros((n, len(OUTPUT)))
+        moments_nb(rows, first, stop, self.window, self._fresh, self._sums, moments)
+        entropy = self.window in ENTROPY_WINDOWS
+        scan_stream_nb(rows, first, stop, self.window, entropy, MIN_PARTICIPANTS, moments, self._memory, values)
+        self._scale[0], self._mean[0] = scale[-1], mean[-1]
+        return moments, values
+
+
+def _prove(returns: Array, value: float) -> float:
+    """The largest eigenvalue of the window ``returns``, where ``value`` is not known to be it.
+
+    LAPACK's answer on the matrix built afresh. Its last bits depend on the thread that asks (memory alignment, its own threads), so
+    ``value`` stands when the two agree within 1e-12, and otherwise the answer is taken at 12 significant digits: runs stay alike.
+    """
+    largest = float(np.linalg.eigvalsh(window_correlation(returns)[0])[-1])
+    return value if abs(largest - value) <= _MARGIN * largest else float(f"{largest:.11e}")
