@@ -41,7 +41,7 @@ class Track:
             aligned(KRYLOV, n),
             aligned(2, n),
             aligned(3, n),
-            np.zeros(3),
+            aligned(3),
         )
 
     def scan(self, stretch: Stretch, start: int, stop: int, out: ScanBatch, column: int, at: int) -> None:
@@ -77,8 +77,8 @@ class Track:
         n = stop - first
         scale, mean = aligned(n + 1, self._size), aligned(n + 1, self._size)
         scale[0], mean[0] = self._scale[0], self._mean[0]
-        moments = Moments(scale, mean, np.zeros((n, len(INFO))))
-        values = np.zeros((n, len(OUTPUT)))
+        moments = Moments(scale, mean, aligned(n, len(INFO)))
+        values = aligned(n, len(OUTPUT))
         moments_nb(rows, first, stop, self.window, self._fresh, self._sums, moments)
         entropy = self.window in ENTROPY_WINDOWS
         scan_stream_nb(rows, first, stop, self.window, entropy, MIN_PARTICIPANTS, moments, self._memory, values)
@@ -89,8 +89,8 @@ class Track:
 def _prove(returns: Array, value: float) -> float:
     """The largest eigenvalue of the window ``returns``, where ``value`` is not known to be it.
 
-    LAPACK's answer on the matrix built afresh. Its last bits depend on the thread that asks (memory alignment, its own threads), so
-    ``value`` stands when the two agree within 1e-12, and otherwise the answer is taken at 12 significant digits: runs stay alike.
+    LAPACK's answer on the matrix built afresh. Its last bits are no promise (its threads, the CPU), so ``value`` stands when the two agree
+    within 1e-12, and otherwise the answer is taken at 12 significant digits: runs stay alike.
     """
     largest = float(np.linalg.eigvalsh(window_correlation(returns)[0])[-1])
     return value if abs(largest - value) <= _MARGIN * largest else float(f"{largest:.11e}")

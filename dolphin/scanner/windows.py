@@ -28,14 +28,19 @@ HISTORY: Final = max(WINDOWS)
 MIN_VARIANCE: Final = 1e-18
 
 _ROOM = 1024
+_APART = 8192
 _CHUNK = 4096
 
 
 def aligned(*shape: int) -> Array:
-    """Zeros, float64, starting on a 64-byte boundary (the kernels' loads are that wide)."""
+    """Zeros, float64, starting on a 64-byte boundary (the kernels' loads are that wide) and far from every other array.
+
+    The compiler guards vector loops by comparing address ranges, generously: arrays that lie close together may run the scalar loop,
+    whose sums differ in the last bit. With room around each, the same code runs wherever the allocator puts them.
+    """
     size = math.prod(shape)
-    raw = np.zeros(size + LANES)
-    first = -(raw.ctypes.data // 8) % LANES
+    raw = np.zeros(size + LANES + 2 * _APART)
+    first = _APART + -((raw.ctypes.data // 8) + _APART) % LANES
     return raw[first : first + size].reshape(shape)
 
 
