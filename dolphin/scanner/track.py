@@ -89,8 +89,8 @@ class Track:
 def _prove(returns: Array, value: float) -> float:
     """The largest eigenvalue of the window ``returns``, where ``value`` is not known to be it.
 
-    LAPACK's answer on the matrix built afresh. Its last bits are no promise (its threads, the CPU), so ``value`` stands when the two agree
-    within 1e-12, and otherwise the answer is taken at 12 significant digits: runs stay alike.
+    LAPACK's answer on the matrix built afresh; ``value`` itself when the two agree within 1e-12, so that LAPACK's last bits (they depend on
+    its threads and on the CPU) do not show where they need not.
     """
     largest = float(np.linalg.eigvalsh(window_correlation(returns)[0])[-1])
-    return value if abs(largest - value) <= _MARGIN * largest else float(f"{largest:.11e}")
+    return value if abs(largest - value) <= _MARGIN * largest else largest
