@@ -35,6 +35,17 @@ def troubled_market(bars=1100, seed=0):
     return closes, 10_000 + np.cumsum(steps)
 
 
+def mirrored(rng, bars):
+    """Log returns float64[bars, 20]: five assets of one strong factor, their mirror images, and ten of a weaker one.
+
+    The strong factor's eigenvector is antisymmetric, so a start vector of ones is orthogonal to it but for rounding.
+    """
+    strong = rng.normal(size=(bars, 1)) + 0.2 * rng.normal(size=(bars, 5))
+    weak = 0.6 * rng.normal(size=(bars, 1)) + 0.5 * rng.normal(size=(bars, 10))
+    weak -= strong @ np.linalg.lstsq(strong, weak, rcond=None)[0]
+    return 1e-3 * np.hstack([strong, -strong, weak])
+
+
 def real_block(folder: Path, market: str, days: int, skip: int = 0):
     """Closes of real klines pivoted to (closes[n, n_assets], bar numbers): ``days`` files from file ``skip`` on."""
     import pyarrow as pa

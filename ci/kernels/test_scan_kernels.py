@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from scan_markets import mirrored
 
 from dolphin.kernels.comoments import frobenius_nb, packed_size
-from dolphin.kernels.eigen import KRYLOV, largest_nb
+from dolphin.kernels.eigen import KRYLOV, definite_nb, largest_nb
 from dolphin.kernels.moments import INFO, TRACKED, Moments, Rows, moments_nb
 from dolphin.kernels.scan_stream import Memory, scan_stream_nb
 
@@ -40,7 +41,8 @@ def scan(returns, least=2, entropy=True):
     moments = Moments(np.zeros((2, n)), np.zeros((2, n)), np.zeros((1, len(INFO))))
     panel = Rows(rows, full, starts, asset)
     moments_nb(panel, window, window + 1, window, True, np.zeros((TRACKED, n)), moments)
-    memory = Memory(*(np.zeros(s) for s in (packed_size(n), packed_size(n), (KRYLOV, n), (KRYLOV, n), (2, n), (3, n), 3)))
+    size = packed_size(n)
+    memory = Memory(*(np.zeros(s) for s in (size, size, size, (KRYLOV, n), (KRYLOV, n), (3, n), (3, n), 3)))
     out = np.zeros((1, 3))
     scan_stream_nb(panel, window, window + 1, window, entropy, least, moments, memory, out)
     return out[0], moments
@@ -52,7 +54,7 @@ def test_the_norm_is_that_of_the_scaled_centred_matrix(n):
     rng = np.random.default_rng(3)
     matrix, scale, mean = symmetric(n), rng.random((2, n)), rng.random((2, n))
     want = np.linalg.norm(np.outer(scale[1], scale[1]) * (matrix - 50.0 * np.outer(mean[1], mean[1]))) ** 2
-    assert frobenius_nb(packed(matrix), scale, mean, index(1), 50.0) == pytest.approx(want, rel=1e-12)
+    assert frobenius_nb(packed(matrix), scale, mean, index(1), 50.0, np.zeros((3, n))) == pytest.approx(want, rel=1e-12)
 
 
 @pytest.mark.parametrize("n", SIDES)
@@ -64,7 +66,7 @@ def test_the_largest_eigenvalue_from_any_start(n, carried):
     scale, mean = np.ones((1, n)), data.mean(axis=0)[None]
     matrix = data.T @ data
     values, vectors = np.linalg.eigh(matrix - 200.0 * np.outer(mean, mean))
-    work, products = np.zeros((2, n)), np.zeros((KRYLOV, n))
+    work, products = np.zeros((3, n)), np.zeros((KRYLOV, n))
     work[1] = rng.normal(size=n)
     products[0] = matrix @ work[1]
     norm = work[1] @ work[1]
@@ -82,7 +84,7 @@ def test_the_largest_eigenvalue_from_any_start(n, carried):
         np.zeros((3, n)),
         1e-13,
     )
-    theta, done = largest_nb(*arguments)
+    theta, done, _ = largest_nb(*arguments)
     assert done
     assert theta == pytest.approx(values[-1], rel=1e-12)
     assert abs(work[0] @ vectors[:, -1]) / np.linalg.norm(work[0]) == pytest.approx(1.0, abs=1e-9)
@@ -96,10 +98,10 @@ def test_a_start_at_the_eigenvector_needs_no_step(n):
     data = rng.normal(size=(200, n)) + 0.6 * rng.normal(size=(200, 1))
     matrix = data.T @ data
     values, vectors = np.linalg.eigh(matrix)
-    work, products = np.zeros((2, n)), np.zeros((KRYLOV, n))
+    work, products = np.zeros((3, n)), np.zeros((KRYLOV, n))
     work[1], products[0] = 3.0 * vectors[:, -1], 3.0 * matrix @ vectors[:, -1]
     scale, mean, tri = np.ones((1, n)), np.zeros((1, n)), np.zeros((3, n))
-    theta, done = largest_nb(packed(matrix), scale, mean, index(0), 200.0, 9.0, True, np.zeros((KRYLOV, n)), products, work, tri, 1e-13)
+    theta, done, _ = largest_nb(packed(matrix), scale, mean, index(0), 200.0, 9.0, True, np.zeros((KRYLOV, n)), products, work, tri, 1e-13)
     assert done
     assert theta == pytest.approx(values[-1], rel=1e-13)
     assert not products[1:].any()
@@ -111,12 +113,25 @@ def test_a_spectrum_without_a_gap_is_still_solved(n):
     rng = np.random.default_rng(n)
     basis = np.linalg.qr(rng.normal(size=(n, n)))[0]
     matrix = (basis * np.linspace(1.0, 2.0, n)) @ basis.T
-    work = np.zeros((2, n))
+    work = np.zeros((3, n))
     work[1] = 1.0
     buffers = np.zeros((KRYLOV, n)), np.zeros((KRYLOV, n)), work, np.zeros((3, n))
-    theta, done = largest_nb(packed(matrix), np.ones((1, n)), np.zeros((1, n)), index(0), 0.0, float(n), False, *buffers, 1e-20)
+    theta, done, _ = largest_nb(packed(matrix), np.ones((1, n)), np.zeros((1, n)), index(0), 0.0, float(n), False, *buffers, 1e-20)
     assert done
     assert theta == pytest.approx(2.0, rel=1e-12)
+
+
+@pytest.mark.parametrize("n", SIDES)
+def test_a_bound_is_accepted_above_the_largest_eigenvalue_only(n):
+    """sigma I - C is positive definite just above lambda_max, and not just below it or below a larger eigenvalue."""
+    rng = np.random.default_rng(n)
+    data, scale, mean = rng.normal(size=(200, n)), 0.1 + rng.random((2, n)), 0.1 * rng.normal(size=(2, n))
+    scale[1, 3] = 0.0
+    matrix = data.T @ data
+    values = np.linalg.eigvalsh(np.outer(scale[1], scale[1]) * (matrix - 200.0 * np.outer(mean[1], mean[1])))
+    held, factor = packed(matrix), np.zeros(packed_size(n))
+    for sigma, above in ((values[-1] * (1 + 1e-11), True), (values[-1] * (1 - 1e-11), False), (values[-2] * (1 + 1e-11), False)):
+        assert definite_nb(held, scale, mean, index(1), 200.0, sigma, factor) == above
 
 
 def test_two_assets_with_correlation_sixty_percent_share_eighty():
@@ -155,15 +170,24 @@ def test_one_window_equals_the_textbook(assets, missing):
     assert not moments.scale[1, assets:].any()
 
 
-def test_a_value_below_the_others_mean_is_never_called_proven():
-    """Two equal blocks: no bound separates their two eigenvalues, and the kernel says so."""
+def test_two_equal_blocks_are_told_apart_by_elimination():
+    """No bound separates their two eigenvalues; the larger is found, to full precision, and proven."""
     rng = np.random.default_rng(6)
     returns = np.hstack([rng.normal(size=(150, 1)) + 0.3 * rng.normal(size=(150, 10)) for _ in range(2)])
     out, _ = scan(returns)
     values = np.linalg.eigvalsh(np.corrcoef(returns.T))
     assert values[-2] > 0.9 * values[-1]
-    assert out[2] == 1.0
-    assert out[0] == pytest.approx(values[-1], rel=1e-9)
+    assert out[2] == 0.0
+    assert out[0] == pytest.approx(values[-1], rel=1e-12)
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_a_start_that_misses_the_largest_eigenvector_is_put_right(seed):
+    """Pairs of mirrored returns hide their factor from the start vector of ones; the value found is the largest all the same."""
+    returns = mirrored(np.random.default_rng(seed), 50)
+    out, _ = scan(returns)
+    assert out[0] == pytest.approx(np.linalg.eigvalsh(np.corrcoef(returns.T))[-1], rel=1e-12)
+    assert out[2] == 0.0
 
 
 def test_too_few_participants_give_no_eigenvalue():

@@ -6,8 +6,9 @@ means ``m`` and row count ``w``, the correlation matrix is ``C_ij = d_i d_j (P_i
 P is symmetric and packed: row i holds columns ``i & ~7`` .. n - 1, row after row in one float64[packed_size(n)]. Half the memory
 traffic of a full matrix is what counts from N = 100 on; blocks of 8 keep whole SIMD lanes. n is a multiple of 8 and arrays start on
 64-byte boundaries (a product at N = 400: 7.1 us, 9.1 us off the boundary). Indices are unsigned, which spares every access its
-wrap-around test: with it these loops do not vectorise (26 us). Sums may be reassociated (``FAST``), nothing else is relaxed: a result
-is a function of the data and of the CPU type, never of how rows were cut into calls.
+wrap-around test: with it these loops do not vectorise (26 us). Sums may be reassociated (``FAST``), nothing else is relaxed. Vectorised
+loops are guarded by comparisons of addresses and fall back to scalar sums, so arrays have to lie apart (``scanner.windows.aligned``);
+then a result is a function of the data and of the CPU type, never of how rows were cut into calls.
 
 The scanner's kernels are long on purpose. A kernel that another one calls is compiled once for itself and once for every caller, and
 what these cost is felt at the first run on a machine: split into six they took a second more.
@@ -15,6 +16,7 @@ what these cost is felt at the first run on a machine: split into six they took 
 
 from __future__ import annotations
 
+import math
 from typing import Any, Final
 
 import numpy as np
@@ -39,6 +41,7 @@ TWO: Index = np.uint64(2)
 THREE: Index = np.uint64(3)
 FOUR: Index = np.uint64(4)
 EIGHT: Index = np.uint64(LANES)
+HALF_ROOT: Final = math.sqrt(0.5)
 BLOCK: Index = np.uint64(2**64 - LANES)
 
 
@@ -48,34 +51,46 @@ def packed_size(n: int) -> int:
 
 
 @kernel(fastmath=FAST)
-def frobenius_nb(matrix: Array, scale: Array, mean: Array, k: Index, weight: float) -> float:
-    """``||C||_F^2 = sum_ij (d_i d_j (P_ij - w m_i m_j))^2`` with ``d = scale[k]``, ``m = mean[k]``, ``w = weight``."""
+def frobenius_nb(matrix: Array, scale: Array, mean: Array, k: Index, weight: float, work: Array) -> float:
+    """``||C||_F^2 = sum_ij (d_i d_j (P_ij - w m_i m_j))^2`` with ``d = scale[k]``, ``m = mean[k]``, ``w = weight``.
+
+    Elements beyond the diagonal block count twice; ``work[2]`` is d with the columns of the block that is being read scaled by 1/sqrt(2).
+    """
     n = np.uint64(scale.shape[1])
+    for j in range(n):
+        work[TWO, j] = scale[k, j]
     total = 0.0
     start = ZERO
-    for i in range(ZERO, n, TWO):
+    for i in range(ZERO, n, FOUR):
         block = i & BLOCK
+        width = n - block
         p = start - block
-        q = p + n - block
+        q = p + width
+        r = q + width
+        s = r + width
+        if block == i:
+            for j in range(block, block + EIGHT):
+                work[TWO, j] *= HALF_ROOT
         w0 = weight * mean[k, i]
         w1 = weight * mean[k, i + ONE]
-        s0 = s1 = t0 = t1 = 0.0
+        w2 = weight * mean[k, i + TWO]
+        w3 = weight * mean[k, i + THREE]
+        s0 = s1 = s2 = s3 = 0.0
         for j in range(block, n):
-            d = scale[k, j]
+            d = work[TWO, j]
             m = mean[k, j]
             x = (matrix[p + j] - w0 * m) * d
             y = (matrix[q + j] - w1 * m) * d
+            u = (matrix[r + j] - w2 * m) * d
+            v = (matrix[s + j] - w3 * m) * d
             s0 += x * x
             s1 += y * y
-        for j in range(block, block + EIGHT):
-            d = scale[k, j]
-            m = mean[k, j]
-            x = (matrix[p + j] - w0 * m) * d
-            y = (matrix[q + j] - w1 * m) * d
-            t0 += x * x
-            t1 += y * y
-        c = scale[k, i]
-        d = scale[k, i + ONE]
-        total += c * c * (s0 + s0 - t0) + d * d * (s1 + s1 - t1)
-        start += TWO * (n - block)
-    return total
+            s2 += u * u
+            s3 += v * v
+        a = scale[k, i]
+        b = scale[k, i + ONE]
+        c = scale[k, i + TWO]
+        d = scale[k, i + THREE]
+        total += a * a * s0 + b * b * s1 + c * c * s2 + d * d * s3
+        start += FOUR * width
+    return 2.0 * total

@@ -12,7 +12,7 @@ import numpy as np
 
 from dolphin.kernels._jit import kernel
 from dolphin.kernels.comoments import BLOCK, EIGHT, FAST, ONE, TWO, ZERO, Index, frobenius_nb
-from dolphin.kernels.eigen import largest_nb
+from dolphin.kernels.eigen import definite_nb, largest_nb
 from dolphin.kernels.moments import CHANGED, GAPS, PARTICIPANTS, PUSH, REBUILD, STRETCH, WEIGHT, Moments, Rows
 from dolphin.types import Array
 
@@ -20,6 +20,12 @@ __all__ = ["OUTPUT", "SECOND_SHARE", "TOLERANCE", "Memory", "impute_nb", "scan_s
 
 TOLERANCE: Final = 1e-13
 """Bound of (residual / lambda)^2, hence about of the relative error of lambda."""
+
+FINE: Final = 1e-23
+"""The same where the second eigenvalue may be close."""
+
+MARGIN: Final = 1e-11
+"""Relative distance below which another eigenvalue may be the largest."""
 
 SECOND_SHARE: Final = 0.9
 """lambda counts as proven the largest when a bound of the second eigenvalue is at most this share of it."""
@@ -33,13 +39,14 @@ READY, BOUND, LAST_WEIGHT = ZERO, ONE, TWO
 
 
 class Memory(NamedTuple):
-    """What a window carries from bar to bar, all float64: ``matrix`` and ``scratch`` [packed_size(n)] co-moments; ``vectors`` and
-    ``products`` [KRYLOV, n], ``work`` [2, n], ``tri`` [3, n] of ``largest_nb``; ``carried`` [3]: 1 = warm start usable (2: but not its
+    """What a window carries from bar to bar, all float64: ``matrix``, ``scratch``, ``factor`` [packed_size(n)] co-moments; ``vectors`` and
+    ``products`` [KRYLOV, n], ``work`` [3, n], ``tri`` [3, n] of ``largest_nb``; ``carried`` [3]: 1 = warm start usable (2: but not its
     product), bound of the second eigenvalue, rows that were not full.
     """
 
     matrix: Array
     scratch: Array
+    factor: Array
     vectors: Array
     products: Array
     work: Array
@@ -166,17 +173,22 @@ def scan_stream_nb(
         out[k, UNPROVEN] = 0.0
         out[k, LAMBDA] = out[k, FROBENIUS] = np.nan
         if info[k, PARTICIPANTS] >= least:
-            theta, done = largest_nb(matrix, scale, mean, s, weight, norm, same, memory.vectors, products, work, memory.tri, TOLERANCE)
+            vectors = memory.vectors
+            theta, done, norm = largest_nb(matrix, scale, mean, s, weight, norm, same, vectors, products, work, memory.tri, TOLERANCE)
             bound = info[k, STRETCH] * (carried[BOUND] + info[k, PUSH])
             if entropy or not same or weight != carried[LAST_WEIGHT] or not bound <= SECOND_SHARE * theta:
-                square = frobenius_nb(matrix, scale, mean, s, weight)
+                square = frobenius_nb(matrix, scale, mean, s, weight, work)
                 others = min(info[k, PARTICIPANTS] - 1.0, weight - 2.0)
                 rest = (info[k, PARTICIPANTS] - theta) / others
                 spread = (square - theta * theta) / others - rest * rest
                 bound = rest + (math.sqrt((others - 1.0) * spread) if spread > 0.0 else 0.0)
                 out[k, FROBENIUS] = square
+            if not (done and bound <= SECOND_SHARE * theta):
+                # no gap is known, and without one only the residual itself bounds the error (norm > 0: a literal True would compile
+                # largest_nb a second time)
+                theta, done, norm = largest_nb(matrix, scale, mean, s, weight, norm, norm > 0.0, vectors, products, work, memory.tri, FINE)
+                out[k, UNPROVEN] = not definite_nb(matrix, scale, mean, s, weight, theta * (1.0 + MARGIN), memory.factor)
             out[k, LAMBDA] = theta
-            out[k, UNPROVEN] = not (done and bound <= SECOND_SHARE * theta)
             carried[READY] = 2.0 if gaps else 1.0
             carried[BOUND] = bound
             carried[LAST_WEIGHT] = weight
