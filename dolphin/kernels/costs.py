@@ -45,7 +45,7 @@ def champion_close_nb(
             used += 1
     entry_fee = (params.maker_fee * params.maker_entry_rate + params.taker_fee * (1 - params.maker_entry_rate)) * notional
     exit_rate = params.maker_fee * params.maker_exit_rate + params.taker_fee * (1 - params.maker_exit_rate)
-    exit_fee = (params.taker_fee if reason in (STOP_LOSS, STALE_PRICE) else exit_rate) * notional
+    exit_fee = (params.taker_fee if reason == STOP_LOSS else params.taker_fee if reason == STALE_PRICE else exit_rate) * notional
     return exit_price, raw * notional, entry_fee + exit_fee, used
 
 

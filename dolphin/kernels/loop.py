@@ -158,7 +158,7 @@ def close_position_nb(params: Any, state: Any, reason: int, has_book: bool, draw
     ``params`` PARAMS[1], ``state`` STATE[1], ``trade`` TRADE[1], written.
     """
     p, s, t = params[0], state[0], trade[0]
-    t.exit_bar = max(s.global_bar_idx - 1, s.p_entry_bar)
+    t.exit_bar = s.p_entry_bar if s.global_bar_idx <= s.p_entry_bar else s.global_bar_idx - 1
     t.bars_held = t.exit_bar - s.p_entry_bar
     _close_nb(p, s, s.p_last_price, reason, (has_book, np.nan, np.nan), draws, funding, t)
 
@@ -329,7 +329,7 @@ def advance_nb(params: Any, state: Any, frame: Any, book: Any, funding: Any, wor
         vel_div, spread = frame.vel_div[row], frame.v50[row] - frame.v750[row]
         s.bar_count += 1
         s.last_ts = frame.ts[row]
-        if np.isfinite(vel_div):
+        if -np.inf < vel_div < np.inf:
             s.vel_div_history[s.n_vel_div % 10] = vel_div
             s.n_vel_div += 1
         if s.open != 0:

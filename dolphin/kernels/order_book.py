@@ -5,6 +5,8 @@
 
 from __future__ import annotations
 
+import math
+
 from dolphin.kernels._jit import kernel
 
 __all__ = ["adjust_confidence_nb", "adjust_exits_nb", "ars_adjustment_nb", "market_multiplier_nb"]
@@ -58,4 +60,4 @@ def adjust_exits_nb(
         if withdrawal < -0.20:
             hold = min(hold, 0.40 * base[2])
             tp = tp * 0.75 if pnl > 0 else tp
-    return tp, sl, int(hold)
+    return tp, sl, math.floor(hold)

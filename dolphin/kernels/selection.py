@@ -83,12 +83,15 @@ def select_asset_nb(window: Array, direction: int, returns: bool, gate: float, l
         elif levels.shape[0] > 0:
             depth = levels[row, j, 3]
             notes[ARS, j] = np.nan if depth < MIN_DEPTH_QUALITY else notes[ARS, j] + abs(notes[ARS, j]) * ars_adjustment_nb(depth)
+    nothing = window.shape[1]
     while True:
-        best, best_ars = -1, -np.inf
+        best, best_ars = nothing, -np.inf
         for j in range(window.shape[1]):
             if notes[ARS, j] > best_ars:
                 best, best_ars = j, notes[ARS, j]
-        if best < 0 or _latency_nb(window, direction, returns, notes, best) <= MAX_LATENCY:
+        if best == nothing:
+            return -1
+        if _latency_nb(window, direction, returns, notes, best) <= MAX_LATENCY:
             return best
         notes[ARS, best] = np.nan
 

@@ -62,7 +62,7 @@ def get_trend_mult_nb(vd_trend: float) -> float:
 @kernel
 def regime_size_mult_nb(boost: float, beta: float, strength: float, mc_scale: float) -> float:
     """``boost * (1 + beta*strength**3) * mc_scale``; without the bracket when ``beta <= 0``."""
-    return boost * (1 + beta * strength**3) * mc_scale if beta > 0 else boost * mc_scale
+    return boost * (1 + beta * (strength * strength * strength)) * mc_scale if beta > 0 else boost * mc_scale
 
 
 @kernel

@@ -54,7 +54,7 @@ def window_nb(block: Array, tail: Array, row: int, scratch: Array, column: Array
     """
     n = scratch.shape[0]
     young = row < n - 1
-    view = block[max(row - n + 1, 0) : row + 1]
+    view = block[0 if young else row - n + 1 : row + 1]
     valid = 0
     for i in range(view.shape[0]):
         for j in range(view.shape[1]):
