@@ -36,10 +36,10 @@ def market(assets: int):
     return np.exp(np.cumsum(1e-3 * swell * (0.7 * (0.7 + 0.6 * rng.random(assets)) * common + 0.7 * own), axis=0)), "one-factor market"
 
 
-def ours(closes, threads: int = 1, k: int = 7) -> float:
+def ours(closes, threads: int = 1, k: int = 20) -> float:
     """Best seconds a bar over ``BARS`` bars, four windows, warm."""
     best = float("inf")
-    for _ in range(k):
+    for _ in range(k if closes.shape[1] < 200 else 7):
         scanner = Scanner(closes.shape[1], path="stream" if closes.shape[1] <= 64 else "blocked")
         scanner.scan(closes[:WARM])
         start = time.perf_counter()

@@ -100,10 +100,10 @@ def test_where_arrays_lie_changes_no_bit(monkeypatch, assets):
 
     Without a distance the kernels of 2026-11-21 11:41 changed bits in 18 of 60 placements.
     """
-    closes, arena, rng = factor_market(1100, assets, seed=assets), windows.aligned(12_000_000), np.random.default_rng(assets)
+    closes, arena, rng = factor_market(1100, assets, seed=assets), windows.aligned((12_000_000,))[0], np.random.default_rng(assets)
     taken = []
 
-    def placed(*shape):
+    def placed(shape):
         size, apart = -(-math.prod(shape) // 8) * 8, windows._APART
         low, high = min((a for a, _ in taken), default=6_000_000), max((b for _, b in taken), default=6_000_000)
         near = [place for a, b in rng.permutation(taken)[:4].tolist() for place in (b + apart, a - apart - size)] if taken else []
@@ -116,7 +116,7 @@ def test_where_arrays_lie_changes_no_bit(monkeypatch, assets):
 
     whole = scan_batch(closes)
     for module in (windows, track):
-        monkeypatch.setattr(module, "aligned", placed)
+        monkeypatch.setattr(module, "aligned", lambda *shapes: [placed(shape) for shape in shapes])
     for _ in range(8):
         taken.clear()
         same_bits(whole, scan_batch(closes))

@@ -20,6 +20,9 @@ __all__ = ["ENTROPY_WINDOWS", "Track"]
 ENTROPY_WINDOWS: Final = WINDOWS[:2]
 """Windows whose instability is wanted."""
 
+_CHUNK = 256
+"""Rows between the two kernels: few enough for the cache, many enough that calls do not count."""
+
 
 class Track:
     """State of one window from row to row; a new one starts at its first full window."""
@@ -27,21 +30,12 @@ class Track:
     def __init__(self, window: int, n_assets: int) -> None:
         n = padded(n_assets)
         self.window, self.n_assets = window, n_assets
-        self._size = n
         self._fresh = True
         self._share = math.nan
-        self._sums = aligned(TRACKED, n)
-        self._scale, self._mean = aligned(2, n), aligned(2, n)
-        self._memory = Memory(
-            aligned(packed_size(n)),
-            aligned(packed_size(n)),
-            aligned(packed_size(n)),
-            aligned(KRYLOV, n),
-            aligned(KRYLOV, n),
-            aligned(3, n),
-            aligned(3, n),
-            aligned(3),
-        )
+        packed, basis, by_bar = (packed_size(n),), (KRYLOV, n), (_CHUNK + 1, n)
+        self._sums, *moments = aligned((TRACKED, n), by_bar, by_bar, (_CHUNK, len(INFO)))
+        self._moments = Moments(*moments)
+        self._memory = Memory(*aligned(packed, packed, packed, basis, basis, (3, n), (3, n), (3,)))
 
     def scan(self, stretch: Stretch, start: int, stop: int, out: ScanBatch, column: int, at: int) -> None:
         """Scan rows ``start <= t < stop`` and write column ``column`` of ``out`` from its row ``at`` on.
@@ -52,8 +46,8 @@ class Track:
         first = max(start - 1, self.window - stretch.base) if self._fresh else start
         if first >= stop:
             return
-        moments, values = self._kernels(stretch.rows, first, stop)
-        participants, changed = moments.info[:, 0], moments.info[:, 1] > 0.0
+        values, heads = self._kernels(stretch.rows, first, stop)
+        participants, changed = heads[:, 0], heads[:, 1] > 0.0
         for k in np.flatnonzero(values[:, 2]):
             values[k, 0] = _largest(stretch.window(first + int(k), self.window))
         with np.errstate(all="ignore"):
@@ -71,18 +65,20 @@ class Track:
         if self.window in ENTROPY_WINDOWS:
             out.instability[target, ENTROPY_WINDOWS.index(self.window)] = instability[lead:]
 
-    def _kernels(self, rows: Rows, first: int, stop: int) -> tuple[Moments, Array]:
-        """Run both kernels over rows ``first <= t < stop``; the last row's scale and mean lead the next call's."""
+    def _kernels(self, rows: Rows, first: int, stop: int) -> tuple[Array, Array]:
+        """``OUTPUT`` and the first columns of ``INFO`` (participants, changed) of rows ``first <= t < stop``."""
         n = stop - first
-        scale, mean = aligned(n + 1, self._size), aligned(n + 1, self._size)
-        scale[0], mean[0] = self._scale[0], self._mean[0]
-        moments = Moments(scale, mean, aligned(n, len(INFO)))
-        values = aligned(n, len(OUTPUT))
-        moments_nb(rows, first, stop, self.window, self._fresh, self._sums, moments)
+        values, heads = aligned((n, len(OUTPUT)), (n, 2))
+        scale, mean, info = self._moments
         entropy = self.window in ENTROPY_WINDOWS
-        scan_stream_nb(rows, first, stop, self.window, entropy, MIN_PARTICIPANTS, moments, self._memory, values)
-        self._scale[0], self._mean[0] = scale[-1], mean[-1]
-        return moments, values
+        for at in range(0, n, _CHUNK):
+            part = slice(at, min(at + _CHUNK, n))
+            start, end, rest = first + at, first + part.stop, part.stop - at
+            moments_nb(rows, start, end, self.window, self._fresh and at == 0, self._sums, self._moments)
+            scan_stream_nb(rows, start, end, self.window, entropy, MIN_PARTICIPANTS, self._moments, self._memory, values[part])
+            heads[part] = info[:rest, :2]
+            scale[0], mean[0] = scale[rest], mean[rest]
+        return values, heads
 
 
 def _largest(returns: Array) -> float:

@@ -32,16 +32,21 @@ _APART = 8192
 _CHUNK = 4096
 
 
-def aligned(*shape: int) -> Array:
-    """Zeros, float64, starting on a 64-byte boundary (the kernels' loads are that wide) and far from every other array.
+def aligned(*shapes: tuple[int, ...]) -> list[Array]:
+    """Zeros, float64, each starting on a 64-byte boundary (the kernels' loads are that wide) and far from every other array.
 
     The compiler guards vector loops by comparing address ranges, generously: arrays that lie close together may run the scalar loop,
-    whose sums differ in the last bit. With room around each, the same code runs wherever the allocator puts them.
+    whose sums differ in the last bit. With room around each, the same code runs wherever the allocator puts them. All are cut from one
+    slab; the room between them is never touched, hence costs addresses and no memory.
     """
-    size = math.prod(shape)
-    raw = np.zeros(size + LANES + 2 * _APART)
-    first = _APART + -((raw.ctypes.data // 8) + _APART) % LANES
-    return raw[first : first + size].reshape(shape)
+    sizes = [-(-math.prod(shape) // LANES) * LANES for shape in shapes]
+    raw = np.zeros(sum(sizes) + (len(shapes) + 1) * _APART + LANES)
+    at = _APART + -((raw.ctypes.data // 8) + _APART) % LANES
+    out = []
+    for shape, size in zip(shapes, sizes, strict=True):
+        out.append(raw[at : at + math.prod(shape)].reshape(shape))
+        at += size + _APART
+    return out
 
 
 def padded(n_assets: int) -> int:
@@ -104,7 +109,8 @@ class Panel:
     def empty(cls, n_assets: int) -> Panel:
         """A panel without rows."""
         rows = HISTORY + _ROOM
-        return cls(n_assets, aligned(rows, padded(n_assets)), np.zeros((rows, n_assets), np.bool_), np.full(n_assets, np.nan))
+        (returns,) = aligned((rows, padded(n_assets)))
+        return cls(n_assets, returns, np.zeros((rows, n_assets), np.bool_), np.full(n_assets, np.nan))
 
     def append(self, closes: Array, bars: Ints) -> int:
         """Take rows in and return the place of the first. Raises ``QualityError`` when bar numbers do not increase."""
@@ -147,7 +153,8 @@ class Panel:
         capacity = HISTORY + max(n, _ROOM)
         kept = self.returns[self.stop - keep : self.stop].copy(), self.missing[self.stop - keep : self.stop].copy()
         if capacity != len(self.returns):
-            self.returns, self.missing = aligned(capacity, self.returns.shape[1]), np.zeros((capacity, self.n_assets), np.bool_)
+            (self.returns,) = aligned((capacity, self.returns.shape[1]))
+            self.missing = np.zeros((capacity, self.n_assets), np.bool_)
         self.returns[:keep], self.missing[:keep] = kept
         self.base, self.stop = self.base + self.stop - keep, keep
 
