@@ -188,7 +188,8 @@ class ScanRow:
 class ScanBatch:
     """Scanner output: ``vel_div[n]``, ``lambda_max[n, 4]``, ``velocity[n, 4]``, ``instability[n, 2]``, ``n_participants[n, 4]``.
 
-    ``path`` says which path computed it: ``"stream"`` (bit-reproducible) or ``"blocked"`` (within 1e-11 relative).
+    ``path``: the promise it was computed under, ``"stream"`` (bit-reproducible) or ``"blocked"`` (within 1e-11 relative); as of now one
+    arithmetic keeps both.
     """
 
     vel_div: Array

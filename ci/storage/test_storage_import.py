@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import gzip
-import io
 import json
-import zipfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -15,93 +12,17 @@ import pyarrow as pa
 import pyarrow.feather
 import pyarrow.parquet as pq
 import pytest
+from kline_sources import HEADER, LAYOUTS, NAME, ROWS, START, csv, feather, klines, put
 
 from dolphin.errors import DataError, MalformedFile, QualityError, SchemaError
-from dolphin.storage import bounded, importers
 from dolphin.storage.importers import import_klines
 from dolphin.storage.klines import KlineStore
 from dolphin.storage.layouts import interval_of, symbol_of
-from dolphin.storage.schema import day_start
 
 DATE = "2024-01-02"
-START = day_start(DATE)
-HEADER = "open_time,open,high,low,close,volume,close_time,quote_volume,count,taker_buy_volume,taker_buy_quote_volume,ignore"
 
 type Rows = list[list[float]]
 type Make = Callable[..., dict[str, Any]]
-
-
-def klines(bars: int = 1500, seed: int = 1, bar_seconds: int = 60, start: int = START) -> Rows:
-    """Rows [ms, o, h, l, c, v] that run past midnight."""
-    rng = np.random.default_rng(seed)
-    close = 100 * seed * np.exp(np.cumsum(rng.standard_normal(bars) * 1e-3)).round(6)
-    opened = np.concatenate((close[:1], close[:-1]))
-    high, low = np.maximum(opened, close) * 1.01, np.minimum(opened, close) * 0.99
-    ts = start + 1000 * bar_seconds * np.arange(bars)
-    return [list(row) for row in zip(ts.tolist(), *(a.tolist() for a in (opened, high, low, close, rng.uniform(0, 9, bars))), strict=True)]
-
-
-def csv(rows: Rows, header: bool = False, micro: bool = False) -> str:
-    """The twelve columns of an exchange's kline file."""
-    unit = 1000 if micro else 1
-    lines = [f"{r[0] * unit},{r[1]!r},{r[2]!r},{r[3]!r},{r[4]!r},{r[5]!r},{(r[0] + 59_999) * unit},1.0,7,0.5,0.5,0" for r in rows]
-    return "\n".join([HEADER, *lines] if header else lines) + "\n"
-
-
-def zipped(path: Path, members: dict[str, str]) -> Path:
-    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
-        for name, text in members.items():
-            archive.writestr(name, text)
-    return path
-
-
-def feather(path: Path, rows: Rows, unit: str = "ms") -> Path:
-    columns = list(zip(*rows, strict=True))
-    scale = {"ms": 1, "us": 1000, "ns": 1_000_000}[unit]
-    date = pa.array([int(t) * scale for t in columns[0]], pa.timestamp(unit, tz="UTC"))
-    table = pa.table(
-        {"date": date, **{n: pa.array(v) for n, v in zip(("open", "high", "low", "close", "volume"), columns[1:], strict=True)}}
-    )
-    pa.feather.write_feather(table, path, compression="lz4")
-    return path
-
-
-def put(folder: Path, layout: str, rows: Rows) -> Path:
-    """The rows of BTCUSDT as one source file of a layout."""
-    folder.mkdir(parents=True, exist_ok=True)
-    text = csv(rows, header="header" in layout, micro="us" in layout)
-    if layout.startswith("csv"):
-        path = folder / "BTCUSDT-1m-2024-01-02.csv"
-        path.write_text(text)
-    elif layout == "gz":
-        path = folder / "BTCUSDT-1m-2024-01.csv.gz"
-        path.write_bytes(gzip.compress(text.encode()))
-    elif layout == "zip":
-        path = zipped(folder / "BTCUSDT-1m-2024-01.zip", {"BTCUSDT-1m-2024-01.csv": text})
-    elif layout.startswith("feather"):
-        name = "BTC_USDT_USDT-1m-futures.feather" if "futures" in layout else "BTC_USDT-1m.feather"
-        path = feather(folder / name, rows, "ns" if "ns" in layout else "ms")
-    elif layout == "freqtrade json":
-        path = folder / "BTC_USDT-1m.json"
-        path.write_text(json.dumps(rows))
-    elif layout == "freqtrade json.gz":
-        path = folder / "BTC_USDT-1m.json.gz"
-        path.write_bytes(gzip.compress(json.dumps(rows).encode()))
-    elif layout == "ccxt":
-        path = folder / "bybit.json"
-        path.write_text(json.dumps({"BTC/USDT:USDT": rows}))
-    else:
-        path = folder / "long.parquet"
-        names = ("ts", "open", "high", "low", "close", "volume")
-        columns = dict(zip(names, (np.array(c) for c in zip(*rows, strict=True)), strict=True))
-        pq.write_table(pa.table(columns | {"symbol": np.full(len(rows), "BTCUSDT", dtype=object)}), path)
-    return path
-
-
-LAYOUTS = (
-    "csv", "csv header", "csv us", "csv header us", "gz", "zip", "feather", "feather futures", "feather ns", "freqtrade json",
-    "freqtrade json.gz", "ccxt", "parquet",
-)  # fmt: skip
 
 
 @pytest.mark.parametrize("layout", LAYOUTS)
@@ -267,8 +188,6 @@ def _line(rows: Rows, row: int, text: str, header: bool = False) -> str:
     return "\n".join(lines)
 
 
-ROWS = klines(40)
-NAME = "BTCUSDT-1m-2024-01-02.csv"
 GOOD_LINE = csv(ROWS[7:8]).strip()
 
 BAD_TEXT = {
@@ -352,69 +271,6 @@ def test_a_feather_file_with_wrong_columns_is_refused(tmp_path: Path, change: An
         writer.write_table(table)
     with pytest.raises(error, match=message):
         import_klines([path], tmp_path / "out")
-
-
-# ---------------------------------------------------------------------------------------------------- bombs and Ctrl-C
-
-
-def test_a_zip_bomb_is_refused_by_its_directory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    path = zipped(tmp_path / "BTCUSDT-1m.zip", {"BTCUSDT-1m-2024-01-02.csv": "0" * (8 << 20)})
-    monkeypatch.setattr(zipfile.ZipFile, "read", lambda *_: pytest.fail("a member was unpacked"))
-    with pytest.raises(MalformedFile, match=r"member BTCUSDT-1m-2024-01-02.csv unpacks .* bytes to 8388608"):
-        import_klines([path], tmp_path / "out")
-    monkeypatch.setattr(importers, "parse", lambda p, *_: bounded.unpack(p, cap=1 << 20))
-    with pytest.raises(MalformedFile, match="holds 8388608 bytes, the cap is 1048576"):
-        import_klines([path], tmp_path / "out")
-
-
-def test_a_zip_that_lies_about_a_size_is_refused(tmp_path: Path) -> None:
-    path = zipped(tmp_path / "BTCUSDT-1m.zip", {NAME: csv(ROWS)})
-    size = len(csv(ROWS)).to_bytes(4, "little")
-    path.write_bytes(path.read_bytes().replace(size, (50).to_bytes(4, "little")))
-    with pytest.raises(MalformedFile, match="cannot be unpacked"):
-        import_klines([path], tmp_path / "out")
-
-
-@pytest.mark.parametrize("lie", [False, True])
-def test_a_gzip_bomb_is_refused(tmp_path: Path, lie: bool) -> None:
-    data = bytearray(gzip.compress(b"0" * (64 << 20)))
-    if lie:
-        data[-4:] = (100).to_bytes(4, "little")
-    path = tmp_path / "BTCUSDT-1m.csv.gz"
-    path.write_bytes(data)
-    cap = (1 << 30) if lie else (32 << 20)
-    with pytest.raises(MalformedFile, match=r"unpacks .* bytes to more than|holds 67108864 bytes, the cap is"):
-        next(bounded.unpack(path, cap))
-
-
-@pytest.mark.parametrize("compression", ["lz4", "zstd"])
-def test_a_feather_bomb_is_refused_by_its_buffers(tmp_path: Path, compression: str) -> None:
-    sink = io.BytesIO()
-    table = pa.table({"date": np.zeros(2_000_000), "text": pa.array(["a", "b"] * 1_000_000).dictionary_encode()})
-    pa.feather.write_feather(table, sink, compression=compression)
-    data = sink.getvalue()
-    assert len(data) < 1 << 20
-    bounded.check_arrow_ipc(data, tmp_path / "x.feather", cap=64 << 20)
-    with pytest.raises(MalformedFile, match=r"x.feather: holds 2\d{7} bytes, the cap is 20000000"):
-        bounded.check_arrow_ipc(data, tmp_path / "x.feather", cap=20_000_000)
-
-
-def test_ctrl_c_in_the_middle_leaves_the_folder_as_it_was(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    out = tmp_path / "out"
-    import_klines([put(tmp_path / "a", "csv", klines(60))], out)
-    before = {p.name: p.read_bytes() for p in out.iterdir()}
-    real, calls = importers.write_rows, []
-
-    def write_rows(*arguments: Any) -> None:
-        calls.append(arguments)
-        if len(calls) == 2:
-            raise KeyboardInterrupt("stopped")
-        real(*arguments)
-
-    monkeypatch.setattr(importers, "write_rows", write_rows)
-    with pytest.raises(KeyboardInterrupt, match="stopped"):
-        import_klines([put(tmp_path / "b", "csv", [*klines(60), *klines(3000)[60:]])], out, merge=True)
-    assert {p.name: p.read_bytes() for p in out.iterdir()} == before
 
 
 # ----------------------------------------------------------------------------------------------------------- real data

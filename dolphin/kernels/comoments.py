@@ -9,9 +9,6 @@ traffic of a full matrix is what counts from N = 100 on; blocks of 8 keep whole 
 wrap-around test: with it these loops do not vectorise (26 us). Sums may be reassociated (``FAST``), nothing else is relaxed. Vectorised
 loops are guarded by comparisons of addresses and fall back to scalar sums, so arrays have to lie apart (``scanner.windows.aligned``);
 then a result is a function of the data and of the CPU type, never of how rows were cut into calls.
-
-The scanner's kernels are long on purpose. A kernel that another one calls is compiled once for itself and once for every caller, and
-what these cost is felt at the first run on a machine: split into six they took a second more.
 """
 
 from __future__ import annotations
@@ -24,7 +21,7 @@ import numpy as np
 from dolphin.kernels._jit import kernel
 from dolphin.types import Array
 
-__all__ = ["FAST", "LANES", "Index", "frobenius_nb", "packed_size"]
+__all__ = ["FAST", "LANES", "Index", "frobenius_nb", "packed_size", "roll_nb"]
 
 type Index = Any
 """uint64; typed loosely because ``range`` over it counts as int for a type checker."""
@@ -48,6 +45,38 @@ BLOCK: Index = np.uint64(2**64 - LANES)
 def packed_size(n: int) -> int:
     """Elements of a packed symmetric matrix of side n (a multiple of ``LANES``): ``n (n + 8) / 2``."""
     return n * (n + LANES) // 2
+
+
+@kernel(fastmath=FAST)
+def roll_nb(packed: Array, returns: Array, t: Index, leaving: Index, rebuild: bool) -> None:
+    """P gains row ``t`` of ``returns`` and loses row ``leaving``; ``rebuild``: it is summed afresh over ``leaving < r <= t``, by pairs."""
+    n = np.uint64(returns.shape[1])
+    first = t
+    second = leaving
+    sign = -1.0
+    if rebuild:
+        for j in range(np.uint64(packed.size)):
+            packed[j] = 0.0
+        first = leaving + ONE
+        second = leaving + TWO
+        sign = 1.0
+    for r in range(first, t + ONE, TWO):
+        start = ZERO
+        for i in range(ZERO, n, TWO):
+            block = i & BLOCK
+            p = start - block
+            q = p + n - block
+            a0 = returns[r, i]
+            a1 = returns[r, i + ONE]
+            b0 = sign * returns[second, i]
+            b1 = sign * returns[second, i + ONE]
+            for j in range(block, n):
+                a = returns[r, j]
+                b = returns[second, j]
+                packed[p + j] += a0 * a + b0 * b
+                packed[q + j] += a1 * a + b1 * b
+            start += TWO * (n - block)
+        second += TWO
 
 
 @kernel(fastmath=FAST)

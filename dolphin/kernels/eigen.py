@@ -25,6 +25,111 @@ PASSES: Final = 60
 
 
 @kernel(fastmath=FAST)
+def _product_nb(matrix: Array, work: Array, out: Array) -> None:
+    """``out = P work[0]``: each element is read once and serves both triangles.
+
+    ``work[2]`` is ``work[0]`` without the columns up to the diagonal block, which the other half has already served.
+    """
+    n = np.uint64(work.shape[1])
+    for j in range(n):
+        out[j] = 0.0
+        work[TWO, j] = work[ZERO, j]
+    start = ZERO
+    for i in range(ZERO, n, FOUR):
+        block = i & BLOCK
+        width = n - block
+        p = start - block
+        q = p + width
+        r = q + width
+        s = r + width
+        for j in range(block, block + EIGHT):
+            work[TWO, j] = 0.0
+        u0 = work[ZERO, i]
+        u1 = work[ZERO, i + ONE]
+        u2 = work[ZERO, i + TWO]
+        u3 = work[ZERO, i + THREE]
+        y0 = y1 = y2 = y3 = 0.0
+        for j in range(block, n):
+            u = work[TWO, j]
+            m0 = matrix[p + j]
+            m1 = matrix[q + j]
+            m2 = matrix[r + j]
+            m3 = matrix[s + j]
+            y0 += m0 * u
+            y1 += m1 * u
+            y2 += m2 * u
+            y3 += m3 * u
+            out[j] += m0 * u0 + m1 * u1 + m2 * u2 + m3 * u3
+        out[i] += y0
+        out[i + ONE] += y1
+        out[i + TWO] += y2
+        out[i + THREE] += y3
+        start += FOUR * width
+
+
+@kernel(fastmath=FAST)
+def _orthogonal_nb(vectors: Array, work: Array, size: Index) -> tuple[float, float]:
+    """Make ``work[1]`` orthogonal to ``vectors[0 .. size]``, the first last.
+
+    Returns its squared length afterwards and the part that lay along ``vectors[size]``.
+    """
+    n = np.uint64(work.shape[1])
+    diagonal = rest = 0.0
+    for step in range(size + ONE):
+        i = step + ONE if step < size else ZERO
+        along = 0.0
+        for j in range(n):
+            along += work[ONE, j] * vectors[i, j]
+        rest = 0.0
+        for j in range(n):
+            y = work[ONE, j] - along * vectors[i, j]
+            work[ONE, j] = y
+            rest += y * y
+        if i == size:
+            diagonal = along
+    return rest, diagonal
+
+
+@kernel(fastmath=FAST)
+def _ritz_nb(tri: Array, size: Index) -> tuple[float, float]:
+    """``(theta, squared length)`` of the top eigenpair of the Lanczos matrix ``tri[:2]``; the vector, first component 1, in ``tri[2]``.
+
+    Newton's method from above (monotone): Gershgorin bounds all rows but the first, [[alpha, beta], [beta, bound]] the whole. Pivots run
+    upwards, so that their ratios are those of the eigenvector.
+    """
+    y = tri[ONE, ONE]
+    tri[ONE, ONE] = 0.0
+    c: Any = 0.0
+    for i in range(ONE, size):
+        reach = tri[ZERO, i] + tri[ONE, i] + tri[ONE, i + ONE]
+        c = reach if reach > c else c
+    tri[ONE, ONE] = y
+    theta = tri[ZERO, ZERO]
+    theta = 0.5 * (theta + c + math.sqrt((theta - c) * (theta - c) + 4.0 * y * y))
+    for _ in range(PASSES):
+        total = slope = inverse = 0.0
+        i = size
+        while i > ZERO:
+            b = tri[ONE, i] * tri[ONE, i] * inverse
+            i -= ONE
+            inverse = 1.0 / (theta - tri[ZERO, i] - b)
+            slope = (1.0 + b * slope) * inverse
+            total += slope
+            tri[TWO, i] = tri[ONE, i] * inverse
+        shift = 1.0 / total
+        if not shift > 1e-15 * theta:
+            break
+        theta -= shift
+    c = norm = 1.0
+    for i in range(ONE, size):
+        c *= tri[TWO, i]
+        tri[TWO, i] = c
+        norm += c * c
+    tri[TWO, ZERO] = 1.0
+    return theta, norm
+
+
+@kernel(fastmath=FAST)
 def largest_nb(
     matrix: Array, scale: Array, mean: Array, k: Index, weight: float, norm: float, carried: bool, vectors: Array, products: Array,
     work: Array, tri: Array, tolerance: float,
@@ -56,59 +161,13 @@ def largest_nb(
                 c += mean[k, j] * u
             c *= weight
             if size > ZERO or not carried:
-                # products[size] = P @ work[0]: each element is read once and serves both triangles; work[2] is work[0] without the
-                # columns up to the diagonal block, which the other half has already served
+                _product_nb(matrix, work, products[size])
                 unit = 1.0
-                for j in range(n):
-                    products[size, j] = 0.0
-                    work[TWO, j] = work[ZERO, j]
-                start = ZERO
-                for i in range(ZERO, n, FOUR):
-                    block = i & BLOCK
-                    width = n - block
-                    p = start - block
-                    q = p + width
-                    r = q + width
-                    s = r + width
-                    for j in range(block, block + EIGHT):
-                        work[TWO, j] = 0.0
-                    u0 = work[ZERO, i]
-                    u1 = work[ZERO, i + ONE]
-                    u2 = work[ZERO, i + TWO]
-                    u3 = work[ZERO, i + THREE]
-                    y0 = y1 = y2 = y3 = 0.0
-                    for j in range(block, n):
-                        u = work[TWO, j]
-                        m0 = matrix[p + j]
-                        m1 = matrix[q + j]
-                        m2 = matrix[r + j]
-                        m3 = matrix[s + j]
-                        y0 += m0 * u
-                        y1 += m1 * u
-                        y2 += m2 * u
-                        y3 += m3 * u
-                        products[size, j] += m0 * u0 + m1 * u1 + m2 * u2 + m3 * u3
-                    products[size, i] += y0
-                    products[size, i + ONE] += y1
-                    products[size, i + TWO] += y2
-                    products[size, i + THREE] += y3
-                    start += FOUR * width
             for j in range(n):
                 h = products[size, j] * unit
                 products[size, j] = h
                 work[ONE, j] = scale[k, j] * (h - c * mean[k, j])
-            for step in range(size + ONE):
-                i = step + ONE if step < size else ZERO
-                along = 0.0
-                for j in range(n):
-                    along += work[ONE, j] * vectors[i, j]
-                rest = 0.0
-                for j in range(n):
-                    y = work[ONE, j] - along * vectors[i, j]
-                    work[ONE, j] = y
-                    rest += y * y
-                if i == size:
-                    tri[ZERO, size] = along
+            rest, tri[ZERO, size] = _orthogonal_nb(vectors, work, size)
             theta = tri[ZERO, ZERO]
             if size > ZERO:
                 # to leading order the last component of the Ritz vector: tells whether looking at the Lanczos matrix is worth it
@@ -117,35 +176,8 @@ def largest_nb(
             tri[ONE, size] = 0.0
             last = (size == np.uint64(KRYLOV)) | (rest <= 1e-26 * theta * theta)
             if last or rest * tail * tail <= tolerance * theta * theta:
-                # top eigenvalue by Newton's method from above (monotone): Gershgorin bounds all rows but the first, [[alpha, beta],
-                # [beta, bound]] the whole; pivots run upwards, so that their ratios are those of the eigenvector, first component 1
-                y = tri[ONE, ONE]
-                tri[ONE, ONE] = 0.0
-                c = 0.0
-                for i in range(ONE, size):
-                    reach = tri[ZERO, i] + tri[ONE, i] + tri[ONE, i + ONE]
-                    c = reach if reach > c else c
-                tri[ONE, ONE] = y
-                theta = 0.5 * (theta + c + math.sqrt((theta - c) * (theta - c) + 4.0 * y * y))
-                for _newton in range(PASSES):
-                    total = slope = inverse = 0.0
-                    i = size
-                    while i > ZERO:
-                        b = tri[ONE, i] * tri[ONE, i] * inverse
-                        i -= ONE
-                        inverse = 1.0 / (theta - tri[ZERO, i] - b)
-                        slope = (1.0 + b * slope) * inverse
-                        total += slope
-                        tri[TWO, i] = tri[ONE, i] * inverse
-                    shift = 1.0 / total
-                    if not shift > 1e-15 * theta:
-                        break
-                    theta -= shift
-                c = norm = 1.0
-                for i in range(ONE, size):
-                    c *= tri[TWO, i]
-                    tri[TWO, i] = c
-                    norm += c * c
+                theta, norm = _ritz_nb(tri, size)
+                c = tri[TWO, size - ONE]
                 done = rest * c * c <= tolerance * theta * theta * norm
                 if last or done:
                     break

@@ -6,12 +6,12 @@ A pushed bar and a batch run the same machine code on the same state; that is wh
 from __future__ import annotations
 
 import math
-from typing import Final, NamedTuple
+from typing import Any, Final, NamedTuple
 
 import numpy as np
 
 from dolphin.kernels._jit import kernel
-from dolphin.kernels.comoments import BLOCK, EIGHT, FAST, ONE, TWO, ZERO, Index, frobenius_nb
+from dolphin.kernels.comoments import BLOCK, EIGHT, FAST, ONE, TWO, ZERO, Index, frobenius_nb, roll_nb
 from dolphin.kernels.eigen import definite_nb, largest_nb
 from dolphin.kernels.moments import CHANGED, GAPS, PARTICIPANTS, PUSH, REBUILD, STRETCH, WEIGHT, Moments, Rows
 from dolphin.types import Array
@@ -93,6 +93,43 @@ def impute_nb(rows: Rows, first: Index, stop: Index, moments: Moments, k: Index,
 
 
 @kernel(fastmath=FAST)
+def _start_nb(
+    returns: Array, t: Index, leaving: Index, scale: Array, s: Index, ready: float, participants: float, products: Array, work: Array
+) -> float:
+    """Put the start vector into ``work[1]`` and return its squared length: the last ``u = d v`` (``work[0]``) over the new d, or ones.
+
+    The product of P with u, in ``products[0]``, follows the change of rows.
+    """
+    n = np.uint64(work.shape[1])
+    entered = left = norm = 0.0
+    for j in range(n):
+        entered += returns[t, j] * work[ZERO, j]
+        left += returns[leaving, j] * work[ZERO, j]
+    for j in range(n):
+        d = scale[s, j]
+        v = work[ZERO, j] / d if ready > 0.0 else 1.0
+        v = v if d > 0.0 else 0.0
+        work[ONE, j] = v
+        norm += v * v
+    if norm == 0.0:
+        for j in range(n):
+            work[ONE, j] = 1.0 if scale[s, j] > 0.0 else 0.0
+        norm = participants
+    for j in range(n):
+        products[ZERO, j] += returns[t, j] * entered - returns[leaving, j] * left
+    return norm
+
+
+@kernel(fastmath=FAST)
+def _second_nb(theta: float, square: float, participants: float, weight: float) -> float:
+    """Upper bound of the second eigenvalue from the trace ``participants``, ``||C||_F^2 = square`` and the largest (Samuelson)."""
+    others = min(participants - 1.0, weight - 2.0)
+    rest = (participants - theta) / others
+    spread = (square - theta * theta) / others - rest * rest
+    return rest + (math.sqrt((others - 1.0) * spread) if spread > 0.0 else 0.0)
+
+
+@kernel(fastmath=FAST)
 def scan_stream_nb(
     rows: Rows, start: int, stop: int, window: int, entropy: bool, least: int, moments: Moments, memory: Memory, out: Array
 ) -> None:
@@ -111,7 +148,6 @@ def scan_stream_nb(
     products = memory.products
     work = memory.work
     carried = memory.carried
-    n = np.uint64(returns.shape[1])
     k = ZERO
     for t in range(np.uint64(start), np.uint64(stop)):
         s = k + ONE
@@ -119,56 +155,14 @@ def scan_stream_nb(
         rebuild = info[k, REBUILD] > 0.0
         gaps = info[k, GAPS] > 0.0
         weight = info[k, WEIGHT]
-        # P gains the row that enters and loses the one that leaves, or is summed afresh from pairs of rows
-        first = t
-        second = leaving
-        sign = -1.0
-        if rebuild:
-            for j in range(np.uint64(packed.size)):
-                packed[j] = 0.0
-            first = leaving + ONE
-            second = leaving + TWO
-            sign = 1.0
-        for r in range(first, t + ONE, TWO):
-            start_of_row = ZERO
-            for i in range(ZERO, n, TWO):
-                block = i & BLOCK
-                p = start_of_row - block
-                q = p + n - block
-                a0 = returns[r, i]
-                a1 = returns[r, i + ONE]
-                b0 = sign * returns[second, i]
-                b1 = sign * returns[second, i + ONE]
-                for j in range(block, n):
-                    a = returns[r, j]
-                    b = returns[second, j]
-                    packed[p + j] += a0 * a + b0 * b
-                    packed[q + j] += a1 * a + b1 * b
-                start_of_row += TWO * (n - block)
-            second += TWO
+        roll_nb(packed, returns, t, leaving, rebuild)
         matrix = packed
         if gaps:
             impute_nb(rows, leaving + ONE, t + ONE, moments, s, memory)
             matrix = memory.scratch
-        # start: the last u = d v, whose product with P follows the change of rows; ones where there is none
-        warm = carried[READY] > 0.0
-        entered = left = norm = 0.0
-        for j in range(n):
-            entered += returns[t, j] * work[ZERO, j]
-            left += returns[leaving, j] * work[ZERO, j]
-        for j in range(n):
-            d = scale[s, j]
-            v = work[ZERO, j] / d if warm else 1.0
-            v = v if d > 0.0 else 0.0
-            work[ONE, j] = v
-            norm += v * v
-        if norm == 0.0:
-            for j in range(n):
-                work[ONE, j] = 1.0 if scale[s, j] > 0.0 else 0.0
-            norm = info[k, PARTICIPANTS]
-        for j in range(n):
-            products[ZERO, j] += returns[t, j] * entered - returns[leaving, j] * left
-        same = carried[READY] == 1.0 and not rebuild and not gaps and info[k, CHANGED] == 0.0
+        ready: Any = carried[READY]
+        norm = _start_nb(returns, t, leaving, scale, s, ready, info[k, PARTICIPANTS], products, work)
+        same = ready == 1.0 and not rebuild and not gaps and info[k, CHANGED] == 0.0
         carried[READY] = 0.0
         out[k, UNPROVEN] = 0.0
         out[k, LAMBDA] = out[k, FROBENIUS] = np.nan
@@ -178,10 +172,7 @@ def scan_stream_nb(
             bound = info[k, STRETCH] * (carried[BOUND] + info[k, PUSH])
             if entropy or not same or weight != carried[LAST_WEIGHT] or not bound <= SECOND_SHARE * theta:
                 square = frobenius_nb(matrix, scale, mean, s, weight, work)
-                others = min(info[k, PARTICIPANTS] - 1.0, weight - 2.0)
-                rest = (info[k, PARTICIPANTS] - theta) / others
-                spread = (square - theta * theta) / others - rest * rest
-                bound = rest + (math.sqrt((others - 1.0) * spread) if spread > 0.0 else 0.0)
+                bound = _second_nb(theta, square, info[k, PARTICIPANTS], weight)
                 out[k, FROBENIUS] = square
             if not (done and bound <= SECOND_SHARE * theta):
                 # no gap is known, and without one only the residual itself bounds the error (norm > 0: a literal True would compile
