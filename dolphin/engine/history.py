@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -49,37 +49,30 @@ class PriceHistory:
 
 
 class LiveRows:
-    """Buffer of the bars that came one at a time, shaped as the kernels read a day."""
+    """Buffer of the bars that came one at a time; ``frame``: the same as the kernels read a day, after prices ``tail``."""
 
-    def __init__(self, n_assets: int, with_book: bool) -> None:
-        self.used = 0
+    def __init__(self, tail: Array, with_book: bool) -> None:
+        n_assets, self.used = tail.shape[1], 0
         self.block: Array = np.full((LIVE_ROWS, n_assets), np.nan)
         self.vel_div, self.v50, self.v750 = np.empty((3, LIVE_ROWS))
         self.vol_ok = np.empty(LIVE_ROWS, dtype=np.int8)
         self.ts: Ints = np.zeros(LIVE_ROWS, dtype=np.int64)
         self.codes = np.zeros(LIVE_ROWS, dtype=np.int8)
         rows = LIVE_ROWS if with_book else 0
+        self.frame = read_only_frame(self.block, tail, self.vel_div, self.v50, self.v750, self.vol_ok, self.ts)
         self.book = Book(np.full((rows, n_assets, len(OB_ASSET)), np.nan), np.full((rows, len(OB_MACRO)), np.nan))
 
     def full(self) -> bool:
         return self.used == LIVE_ROWS
 
-    def append(
-        self, columns: Mapping[str, int], prices: Mapping[str, float], signal: tuple[float, float, float], ts: int, vol_ok: int
-    ) -> int:
-        """Write one bar; return its row. ``signal`` = (vel_div, v50, v750). An asset without an entry in ``prices`` has no price."""
+    def append(self, closes: Array, signal: tuple[float, float, float], ts: int, vol_ok: int) -> int:
+        """Write one bar; return its row. ``signal`` = (vel_div, v50, v750)."""
         row = self.used
-        line = self.block[row]
-        line[:] = np.nan
-        for name, price in prices.items():
-            line[columns[name]] = price
+        self.block[row] = closes
         self.vel_div[row], self.v50[row], self.v750[row] = signal
         self.ts[row], self.vol_ok[row] = ts, vol_ok
         self.used += 1
         return row
-
-    def frame(self, tail: Array) -> Frame:
-        return read_only_frame(self.block, tail, self.vel_div, self.v50, self.v750, self.vol_ok, self.ts)
 
 
 def read_only(array: Any) -> Any:

@@ -20,15 +20,16 @@ from dolphin.engine.forewarner import DayVerdict, judge_day
 from dolphin.engine.history import LiveRows, PriceHistory, read_only_frame
 from dolphin.engine.order_book import OrderBookProvider, book_rows, fill_book_row
 from dolphin.engine.records import MC_STATUS, POSTURES, DayRows, NDPosition, day_rows, params_record, trade_records
-from dolphin.errors import ConfigError, DolphinError, QualityError
+from dolphin.errors import ConfigError, DolphinError, QualityError, SchemaError
 from dolphin.kernels.loop import Book, Frame, Output, Work, advance_nb, close_position_nb
 from dolphin.kernels.selection import BANNED, NOTES
-from dolphin.types import IRP_WINDOW, STATE, TRADE, BarResult, ExitReason, McStatus, Posture, Refusal
+from dolphin.types import IRP_WINDOW, STATE, TRADE, Array, BarResult, ExitReason, McStatus, Posture, Refusal
 
 __all__ = ["NDAlphaEngine"]
 
 TRADES_AT_ONCE = 64
 BTC = "BTCUSDT"
+_NO_DAY = "a bar outside a day: call begin_day first"
 
 
 class NDAlphaEngine:
@@ -161,15 +162,43 @@ class NDAlphaEngine:
         ``vol_ok`` None = by the bar's place in the day. Raises ``DolphinError`` when no day is open.
         """
         if not self._date:
-            raise DolphinError("process_bar outside a day: call begin_day first")
-        self._widen(prices)
+            raise DolphinError(_NO_DAY)
+        new = [name for name in prices if name not in self._columns]
+        if new:
+            self._align([*self._history.assets, *new])
+        closes = np.full(len(self._columns), np.nan)
+        for name, price in prices.items():
+            closes[self._columns[name]] = price
+        return self.process_row(closes, vel_div, v50, v750, ts_ms, vol_ok)
+
+    def set_universe(self, assets: Sequence[str]) -> None:
+        """Columns of the rows that follow (``process_row``). Assets that leave keep their prices for a return; a held one stays held."""
+        self._align(assets)
+
+    def process_row(
+        self,
+        closes: Array,
+        vel_div: float,
+        v50: float = math.nan,
+        v750: float = math.nan,
+        ts_ms: int | None = None,
+        vol_ok: bool | None = None,
+    ) -> BarResult:
+        """``process_bar`` with closes float64[n_assets] in the order of ``set_universe``; its cost hardly depends on n_assets.
+
+        Raises ``SchemaError`` for another number of closes.
+        """
+        if not self._date:
+            raise DolphinError(_NO_DAY)
+        if closes.shape != (len(self._columns),):
+            raise SchemaError(f"closes have shape {closes.shape}, the universe has {len(self._columns)} assets", column="closes")
         if self._live is None:
-            self._live = LiveRows(len(self._columns), self._ob is not None)
+            self._live = LiveRows(self._history.tail, self._ob is not None)
         live, ts = self._live, 0 if ts_ms is None else int(ts_ms)
-        row = live.append(self._columns, prices, (vel_div, v50, v750), ts, -1 if vol_ok is None else int(vol_ok))
+        row = live.append(closes, (vel_div, v50, v750), ts, -1 if vol_ok is None else int(vol_ok))
         if self._ob is not None:
             fill_book_row(self._ob, self._history.assets, int(self._state["direction"][0]), ts, live.book, row)
-        closed = self._advance(live.frame(self._history.tail), live.book, live.codes, (row, row + 1))
+        closed = self._advance(live.frame, live.book, live.codes, (row, row + 1))
         code = Refusal(int(live.codes[row]))
         entry = self.position.to_dict() if code is Refusal.NONE and self.position else None
         if live.full():
@@ -281,7 +310,8 @@ class NDAlphaEngine:
             work = self._work._replace(draws=self._draws.values, draws_base=self._draws.base)
             out = Output(self._out_trades, codes)
             row, n = advance_nb(self._params, self._state, frame, book, self._funding_rows, work, out, (row, end))
-            closed += self._record(self._out_trades[:n], held)
+            if n:
+                closed += self._record(self._out_trades[:n], held)
             if self._draws.base + len(self._draws.values) - int(self._state["draws_used"][0]) < 3:
                 self._draws.refill(int(self._state["draws_used"][0]))
         state = self._state[0]
@@ -332,11 +362,6 @@ class NDAlphaEngine:
         window, column = np.empty((IRP_WINDOW, n)), np.empty(IRP_WINDOW)
         self._work = Work(window, column, notes, self._draws.values, self._draws.base, only)
         self._live = None
-
-    def _widen(self, prices: Mapping[str, float]) -> None:
-        new = [name for name in prices if name not in self._columns]
-        if new:
-            self._align([*self._history.assets, *new])
 
     def _fold_live(self) -> None:
         if self._live is not None:
