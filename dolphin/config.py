@@ -29,6 +29,7 @@ __all__ = [
     "ScannerConfig",
     "Settings",
     "SyntheticConfig",
+    "VenueConfig",
     "config_hash",
     "load",
     "load_profile",
@@ -114,6 +115,23 @@ class SyntheticConfig(Struct, frozen=True, forbid_unknown_fields=True, kw_only=T
     start: Annotated[str, Meta(pattern=r"^\d{4}-\d{2}-\d{2}$", description="first UTC day")] = "2025-01-01"
 
 
+class VenueConfig(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """Orders: how they are sent, what our own pre-trade limits refuse, and what a simulated venue is like."""
+
+    name: Annotated[str, Meta(pattern=r"^[A-Z][A-Z0-9_]*$", description="venue of the instruments")] = "BINANCE"
+    order_style: Annotated[Literal["market", "maker"], Meta(description="maker: post-only at the touch first, then taker")] = "market"
+    maker_timeout_s: Annotated[float, Meta(gt=0, le=86_400, description="maker: seconds until the rest is sent as a market order")] = 30.0
+    ack_timeout_s: Annotated[float, Meta(gt=0, le=3600, description="seconds without an answer until an order is asked after")] = 10.0
+    max_notional: Annotated[float, Meta(gt=0, le=1e12, description="largest notional of an entry, USDT")] = 1_000_000.0
+    max_leverage: Annotated[float, Meta(gt=0, le=125, description="largest notional of an entry over account equity")] = 2.0
+    max_orders_minute: Annotated[int, Meta(ge=1, le=10_000, description="entries refused beyond this many orders in 60 s")] = 60
+    price_band: Annotated[float, Meta(gt=0, le=1, description="entry refused when quote and close differ by more, fraction")] = 0.05
+    flatten_on_stop: Annotated[bool, Meta(description="close the position when the strategy stops")] = False
+    latency_ms: Annotated[float, Meta(ge=0.001, le=3_600_000, description="simulated venue: way of an order")] = 1.0
+    spread_bps: Annotated[float, Meta(ge=0, le=1000, description="simulated venue: spread of its quotes, bps of the close")] = 4.0
+    stale_spread_bps: Annotated[float, Meta(ge=0, le=5000, description="simulated venue: spread where a bar has no price, bps")] = 100.0
+
+
 class PathsConfig(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """Folders; relative ones start where the command is called."""
 
@@ -130,6 +148,7 @@ class Settings(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     engine: EngineConfig = EngineConfig()
     scanner: ScannerConfig = ScannerConfig()
     synthetic: SyntheticConfig = SyntheticConfig()
+    venue: VenueConfig = VenueConfig()
     paths: PathsConfig = PathsConfig()
 
 
@@ -147,6 +166,7 @@ SECTIONS: Mapping[str, type[Struct]] = {
     "engine": EngineConfig,
     "scanner": ScannerConfig,
     "synthetic": SyntheticConfig,
+    "venue": VenueConfig,
     "paths": PathsConfig,
 }
 

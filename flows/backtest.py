@@ -15,7 +15,7 @@ from dolphin import __version__
 from dolphin.config import LoadedConfig, config_hash
 from dolphin.engine.costs import FundingSeries
 from dolphin.engine.nd import NDAlphaEngine
-from dolphin.engine.records import DayRows
+from dolphin.engine.records import table_rows
 from dolphin.errors import QualityError
 from dolphin.report.files import write_run
 from dolphin.report.inputs import Bars, DayQuality, RunContext
@@ -26,7 +26,7 @@ from dolphin.storage.schema import DAY_MS, SHARES, day_start, gaps_of
 from dolphin.types import Array, Ints
 from flows.workspace import commit, new_run_folder, point_latest
 
-__all__ = ["Plan", "day_files", "run_backtest", "table_rows", "table_times"]
+__all__ = ["Plan", "day_files", "run_backtest", "table_times"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -95,19 +95,6 @@ def run_backtest(plan: Plan, days: Iterable[Path], *, started: float | None = No
     write_run(folder, run, publish)
     point_latest(folder)
     return folder, run
-
-
-def table_rows(table: DayTable) -> DayRows:
-    """A day table as the engine reads it; nothing is copied."""
-    signals = table.signals
-    return DayRows(
-        assets=table.assets,
-        closes=table.closes,
-        vel_div=signals["vel_div"],
-        v50=signals["v50_lambda_max_velocity"],
-        v750=signals["v750_lambda_max_velocity"],
-        ts_ms=table.ts if table.ts is not None else np.zeros(len(table.closes), dtype=np.int64),
-    )
 
 
 def table_times(table: DayTable) -> Ints:

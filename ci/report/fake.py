@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from dolphin.config import EngineConfig, load
-from dolphin.report import Bars, DayQuality, Run, RunContext, build_run
+from dolphin.report import Bars, DayQuality, Run, RunContext, VenueRun, VenueTrade, build_run
 from dolphin.types import TRADE_FIELDS
 
 START_MS = 1_617_321_600_000  # 2021-04-02 00:00 UTC
@@ -161,6 +161,57 @@ def run(days: int = 2, assets: int = 12, seed: int = 7, **changes: Any) -> Run:
     bars = market(days, assets, seed)
     done, left_open = trades(bars)
     return build_run(context(bars, left_open, **changes), done, bars)
+
+
+def venue(trades: list[dict[str, Any]], style: str = "market", seed: int = 3, **changes: Any) -> VenueRun:
+    """Orders and fills of these trades: the parts of each add up, the account closes, some maker entries are missed or partly filled."""
+    rng = np.random.default_rng(seed)
+    done = [_filled(trade, style, rng) for trade in trades]
+    fees = sum(0.001 * trade["notional"] for trade in trades)
+    funding = sum(trade.funding for trade in done)
+    realised = sum(trade.fills_net for trade in done) + fees - funding
+    values: dict[str, Any] = {
+        "engine": "nautilus_trader 1.231.0",
+        "order_style": style,
+        "latency_ms": 150.0,
+        "spread_bps": 2.0,
+        "orders": 2 * len(done),
+        "fills": 2 * len(done) + 5,
+        "start_balance": ENGINE.start_capital,
+        "end_balance": ENGINE.start_capital + realised - fees + funding,
+        "realised": realised,
+        "fees": fees,
+        "funding": funding,
+        "hashes": {"orders": f"{17:064x}", "fills": f"{18:064x}"},
+        "files": {"Tearsheet": "tearsheet.html", "Orders": "orders.parquet", "Fills": "fills.parquet", "Positions": "positions.parquet"},
+        "trades": done,
+        "parity": {"trades": len(done), "equal": True, "first_difference": ""},
+    }
+    return VenueRun(**values | changes)
+
+
+def _filled(trade: dict[str, Any], style: str, rng: np.random.Generator) -> VenueTrade:
+    n, net, wanted = trade["notional"], trade["net_pnl"], trade["notional"] / trade["entry_price"]
+    fate = rng.choice(["full", "part", "none"], p=[0.86, 0.08, 0.06]) if style == "maker" else "full"
+    share = {"full": 1 - 0.002 * rng.random(), "part": 0.55, "none": 0.0}[str(fate)]
+    known = {"trade_id": trade["trade_id"], "asset": trade["asset"], "direction": trade["direction"], "quantity_model": wanted}
+    if share == 0:
+        return VenueTrade(
+            **known, quantity_filled=0.0, model_net=net, fills_net=0.0, quantity=-net, entry_liquidity="none", exit_liquidity="none"
+        )
+    sides = ["maker", "taker", "mixed"]
+    entry, leave = (str(rng.choice(sides, p=[0.5, 0.4, 0.1])) if style == "maker" else "taker" for _ in range(2))
+    parts = {
+        "credits": -n * float(rng.choice([0.0, 2e-4, 4e-4, 9e-4])),
+        "fees": -n * 3.4e-4,
+        "slippage": -n * 1.1e-4 * rng.random(),
+        "latency": n * 2.5e-4 * float(rng.standard_normal()),
+        "quantity": -net * (1 - share),
+        "funding": -n * 1e-4 if rng.random() < 0.15 else 0.0,
+    }
+    fills = net + sum(parts.values())
+    known |= {"quantity_filled": wanted * share, "entry_liquidity": entry, "exit_liquidity": leave}
+    return VenueTrade(**known, model_net=net, fills_net=fills, **parts)
 
 
 def records(run: Run) -> list[dict[str, Any]]:

@@ -12,7 +12,7 @@ from dolphin.config import EngineConfig
 from dolphin.errors import SchemaError
 from dolphin.types import PARAMS, TRADE, TRADE_FIELDS, Array, Confirmation, ExitReason, Ints, McStatus, Posture
 
-__all__ = ["DayRows", "NDPosition", "day_rows", "params_record", "trade_records"]
+__all__ = ["DayRows", "NDPosition", "day_rows", "params_record", "table_rows", "trade_records"]
 
 MC_STATUS = list(McStatus)
 POSTURES = list(Posture)
@@ -72,6 +72,23 @@ class DayRows:
     v50: Array
     v750: Array
     ts_ms: Ints
+
+    def head(self, n: int) -> DayRows:
+        """The first ``n`` rows."""
+        return DayRows(self.assets, self.closes[:n], self.vel_div[:n], self.v50[:n], self.v750[:n], self.ts_ms[:n])
+
+
+def table_rows(table: Any) -> DayRows:
+    """A day table (``dolphin.storage.day_table.DayTable``) as the engine reads it; nothing is copied."""
+    signals = table.signals
+    return DayRows(
+        assets=table.assets,
+        closes=table.closes,
+        vel_div=signals["vel_div"],
+        v50=signals["v50_lambda_max_velocity"],
+        v750=signals["v750_lambda_max_velocity"],
+        ts_ms=table.ts if table.ts is not None else np.zeros(len(table.closes), dtype=np.int64),
+    )
 
 
 def day_rows(frame: Any, assets: Sequence[str]) -> DayRows:

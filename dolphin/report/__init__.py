@@ -15,6 +15,7 @@ from dolphin.report.inputs import Bars, DayQuality, RunContext
 from dolphin.report.markdown import to_markdown
 from dolphin.report.summary import Run, build_run, build_summary
 from dolphin.report.text import verdict
+from dolphin.report.venue import VenueRun, VenueTrade, venue_summary
 
 __all__ = [
     "Bars",
@@ -22,6 +23,8 @@ __all__ = [
     "DayQuality",
     "Run",
     "RunContext",
+    "VenueRun",
+    "VenueTrade",
     "build_run",
     "build_summary",
     "compare",
@@ -32,6 +35,7 @@ __all__ = [
     "render_html",
     "to_markdown",
     "trades_hash",
+    "venue_summary",
     "verdict",
     "write_run",
 ]

@@ -16,7 +16,18 @@ from dolphin.report.text import span, verdict
 
 __all__ = ["render_html"]
 
-SCRIPTS: Final = ("echarts.min.js", "base.js", "tables.js", "frame.js", "charts.js", "bars.js", "records.js", "report.js")
+SCRIPTS: Final = (
+    "echarts.min.js",
+    "base.js",
+    "tables.js",
+    "frame.js",
+    "charts.js",
+    "bars.js",
+    "records.js",
+    "venue.js",
+    "venue_tables.js",
+    "report.js",
+)
 
 
 def render_html(run: Run) -> str:

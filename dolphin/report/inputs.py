@@ -11,6 +11,7 @@ import numpy.typing as npt
 
 from dolphin.config import EngineConfig, LoadedConfig
 from dolphin.errors import QualityError, SchemaError
+from dolphin.report.venue import VenueRun
 from dolphin.types import TRADE, TRADE_FIELDS, WINDOWS, Array, Ints
 
 __all__ = ["DAY_MS", "TEXT_FIELDS", "Bars", "Columns", "DayQuality", "RunContext", "trade_columns", "trade_kinds"]
@@ -45,7 +46,8 @@ class RunContext:
 
     ``data`` holds ``{"file", "sha256"}`` and ``skipped_days`` ``{"date", "why"}``; ``refusals`` counts bars by the first reason for
     which nothing was entered (``dolphin.types.Refusal`` names); ``open_position`` is the position left at the end, with at least
-    asset, direction, entry_bar, entry_price, notional, leverage and fraction; ``seconds`` is the time that the run took.
+    asset, direction, entry_bar, entry_price, notional, leverage and fraction; ``seconds`` is the time that the run took;
+    ``venue`` is the ledger of its orders and fills, None when the run sent no orders.
     """
 
     config: LoadedConfig
@@ -64,6 +66,7 @@ class RunContext:
     direction: int = -1
     open_position: Mapping[str, Any] | None = None
     seconds: float = 0.0
+    venue: VenueRun | None = None
 
     @property
     def engine(self) -> EngineConfig:

@@ -7,6 +7,7 @@ from typing import Any
 
 from dolphin.report import notes
 from dolphin.report.text import cautions, count, number, percent, span, table, verdict
+from dolphin.report.venue import PARTS, parity_line
 
 __all__ = ["figure_rows", "headline", "to_markdown"]
 
@@ -29,6 +30,8 @@ def to_markdown(summary: Mapping[str, Any]) -> str:
         if groups:
             sections.append(f"## By {title}\n\n{_groups(title, groups)}")
     sections.append(f"## Costs of closed trades, USDT\n\n{_costs(detail['costs'])}")
+    if detail.get("venue"):
+        sections.append("## Orders and fills\n\n" + "\n\n".join(_venue(detail["venue"])))
     if detail["monthly"]:
         sections.append(f"## Months\n\n{_months(detail['monthly'])}")
     sections.append(f"## Data\n\n{_data(summary)}")
@@ -38,10 +41,12 @@ def to_markdown(summary: Mapping[str, Any]) -> str:
 
 
 def headline(summary: Mapping[str, Any]) -> str:
-    """Verdict, headline figures and cautions: what a terminal shows at the end of a run."""
+    """Verdict, headline figures, orders and fills when there are any, cautions: what a terminal shows at the end of a run."""
     figures = table(["figure", "honest", "champion"], figure_rows(summary))
     notes_ = "\n".join(f"- {line}" for line in cautions(summary))
-    return f"{verdict(summary)}\n\n{figures}\n" + (f"\n{notes_}\n" if notes_ else "") + _missing(summary)
+    venue = summary["detail"].get("venue")
+    ledger = "\n" + "\n".join(_venue(venue)) + "\n" if venue else ""
+    return f"{verdict(summary)}\n\n{figures}\n{ledger}" + (f"\n{notes_}\n" if notes_ else "") + _missing(summary)
 
 
 def _missing(summary: Mapping[str, Any]) -> str:
@@ -115,6 +120,22 @@ def _costs(costs: Mapping[str, Any]) -> str:
         ]
         rows.append([name.replace("_", " "), *cells[0], *cells[1]])
     return table(["part", "honest", "bps", "champion", "bps"], rows)
+
+
+def _venue(venue: Mapping[str, Any]) -> list[str]:
+    """Three lines: fills against model with the parts of the difference, orders and account, parity."""
+    net, words = venue["net"], notes.VENUE_PARTS
+    parts = ", ".join(f"{words[part][0].lower()} {number(venue['parts'][part], sign=True)}" for part in PARTS)
+    difference = number(net["fills"] - net["model"], sign=True)
+    ledgers = f"fills {number(net['fills'], sign=True)} USDT, model {number(net['model'], sign=True)}, difference {difference}: {parts}"
+    denied = ", ".join(f"{name} {n:,}" for name, n in venue["denied"].items() if n)
+    account = " -> ".join(number(venue[name]) for name in ("start_balance", "end_balance"))
+    orders = (
+        f"{count(venue['orders'], 'order')} ({venue['order_style']}, {venue['engine']}), {count(venue['fills'], 'fill')}, "
+        f"{venue['denied_total']:,} refused{f' ({denied})' if denied else ''}, {venue['rejected']:,} rejected; "
+        f"account {account} USDT, {number(venue['account_residual'])} unexplained"
+    )
+    return [ledgers, orders, parity_line(venue)]
 
 
 def _months(months: list[Mapping[str, Any]]) -> str:

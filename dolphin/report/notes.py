@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Final
 
-__all__ = ["EXITS", "FLAGS", "LEDGERS", "LIMITS", "MEANINGS", "QUALITY", "REFUSALS"]
+__all__ = ["EXITS", "FLAGS", "LEDGERS", "LIMITS", "MEANINGS", "QUALITY", "REFUSALS", "VENUE", "VENUE_PARTS"]
 
 LEDGERS: Final = (
     "Read the honest figures. The champion ledger books credits that no exchange pays (maker credits at both ends and an edge credit, "
@@ -70,6 +70,27 @@ QUALITY: Final = (
     "gap is left out of the correlations."
 )
 
+VENUE_PARTS: Final[Mapping[str, tuple[str, str]]] = {
+    "credits": ("Credits", "Maker and edge credits that the model books and no exchange pays."),
+    "fees": ("Fees", "Fees charged on the fills against those that the model charged."),
+    "slippage": ("Slippage", "Half the spread and the impact of the order against the slippage that the model charged."),
+    "latency": ("Latency", "Price move between the decision and the fill."),
+    "quantity": ("Size", "Rounding to the instrument's step, and fills of a part or of nothing."),
+    "funding": ("Funding", "Funding booked on the position. The model books none."),
+}
+
+VENUE: Final[Mapping[str, tuple[str, str]]] = {
+    "fills": ("Fills net", "USDT that the trades brought by their fills: what the account would show, fees and funding included."),
+    "model": ("Model net", "USDT that the champion ledger books for the same trades."),
+    "difference": ("Difference", "Fills net minus model net. It is the sum of the six parts below, trade by trade."),
+    "orders": ("Orders and fills", "Orders sent to the venue, and the fills that came back; one order may be filled in several pieces."),
+    "refused": ("Refused, rejected", "Orders that our own checks held back before the venue, and orders that the venue sent back."),
+    "account": ("Account change", "End balance minus start balance, USDT."),
+    "residual": ("Unexplained", "End balance - (start balance + realised - fees + funding). Realised is before fees. Must be 0."),
+    "parity": ("Parity", "Whether the run with orders decided the same trades as the engine alone."),
+    "share": ("Maker share", "Sides filled by resting orders alone, of all sides filled. The engine assumes a rate and draws at random."),
+}
+
 LIMITS: Final = (
     "Impulse-response profiling (IRP) works on price differences: a coin near 90 000 USDT has noise near 200 and can never rank, one at "
     "0.0001 always looks clean. The choice of asset therefore depends on price level.",
@@ -77,5 +98,5 @@ LIMITS: Final = (
     "page confirms them.",
     "The champion's stop of 100 % on a SHORT never triggers below a doubling of the price: in practice there is no stop.",
     "The circuit breaker raises leverage in stress: that is the thesis, not a safeguard.",
-    "Fills are assumed at the bar's close with fixed costs: no order-book depth, no market impact, no rejected orders.",
+    "Both ledgers assume fills at the bar's close with fixed costs: no order-book depth, no market impact, no rejected orders.",
 )

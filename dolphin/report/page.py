@@ -12,6 +12,7 @@ from dolphin.report.inputs import Columns
 from dolphin.report.metrics import drawdown
 from dolphin.report.summary import Run
 from dolphin.report.text import cautions, verdict
+from dolphin.report.venue import parity_line
 from dolphin.types import TRADE_FIELDS, WINDOWS, Array, Ints
 
 __all__ = ["MAX_POINTS", "page_data"]
@@ -47,7 +48,7 @@ def page_data(run: Run) -> dict[str, Any]:
     return {
         "verdict": verdict(run.summary),
         "cautions": cautions(run.summary),
-        "summary": run.summary,
+        "summary": _summary(run.summary),
         "time": _time(run),
         "equity": _lines(equity),
         "exposure": _lines({"exposure": (run.curves.exposure, 4)}),
@@ -55,6 +56,7 @@ def page_data(run: Run) -> dict[str, Any]:
         "shares": None if shares is None else _lines({str(w): (shares[:, k], 5) for k, w in enumerate(WINDOWS)}),
         "prices": _prices(run),
         "trades": _trades(run.trades),
+        "venue": _venue(run.summary["detail"].get("venue")),
         "windows": list(WINDOWS),
         "words": {
             "ledgers": notes.LEDGERS,
@@ -63,6 +65,8 @@ def page_data(run: Run) -> dict[str, Any]:
             "refusals": dict(notes.REFUSALS),
             "quality": notes.QUALITY,
             "limits": list(notes.LIMITS),
+            "venue": {key: list(pair) for key, pair in notes.VENUE.items()},
+            "parts": {key: list(pair) for key, pair in notes.VENUE_PARTS.items()},
         },
     }
 
@@ -106,6 +110,24 @@ def _trades(trades: Columns) -> dict[str, list[Any]]:
     return {
         name: rounded(trades[name], significant=7) if trades[name].dtype.kind == "f" else trades[name].tolist() for name in TRADE_FIELDS
     }
+
+
+def _summary(summary: dict[str, Any]) -> dict[str, Any]:
+    """The summary without the venue's trades, which the page carries rounded."""
+    detail = summary["detail"]
+    if not detail.get("venue"):
+        return summary
+    venue = {name: value for name, value in detail["venue"].items() if name != "trades"}
+    return {**summary, "detail": {**detail, "venue": venue}}
+
+
+def _venue(venue: dict[str, Any] | None) -> dict[str, Any] | None:
+    if not venue:
+        return None
+    rounded_ = {
+        name: [round(value, 6) if isinstance(value, float) else value for value in column] for name, column in venue["trades"].items()
+    }
+    return {"parity": parity_line(venue), "trades": rounded_}
 
 
 def _steps(index: Ints) -> list[int]:

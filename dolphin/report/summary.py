@@ -15,6 +15,7 @@ from dolphin.report.costs import cost_table
 from dolphin.report.equity import Curves, mark_to_market
 from dolphin.report.hashing import trades_hash
 from dolphin.report.inputs import Bars, Columns, DayQuality, RunContext, trade_columns
+from dolphin.report.venue import venue_summary
 
 __all__ = ["SCHEMA", "Run", "build_run", "build_summary", "plain"]
 
@@ -124,6 +125,7 @@ def _detail(context: RunContext, columns: Columns, bars: Bars, curves: Curves) -
             {"name": name, "value": value, "origin": context.config.origin.get(name, "default"), "note": note}
             for name, value, note in settings_rows(context.config.settings)
         ],
+        **({} if context.venue is None else {"venue": venue_summary(context.venue, engine)}),
     }
 
 

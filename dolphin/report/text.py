@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from dolphin.report.notes import FLAGS
+from dolphin.report.venue import TOLERANCE
 
 __all__ = ["cautions", "count", "number", "percent", "span", "table", "verdict"]
 
@@ -50,7 +51,7 @@ def verdict(summary: Mapping[str, Any]) -> str:
 def cautions(summary: Mapping[str, Any]) -> list[str]:
     """What a reader must know before believing a figure: flags, missing data, an open position, too few days or trades."""
     detail, days, trades = summary["detail"], len(summary["days"]), summary["trades"]
-    lines = [FLAGS.get(flag, flag) for flag in summary["flags"]]
+    lines = [*_venue_cautions(detail.get("venue")), *(FLAGS.get(flag, flag) for flag in summary["flags"])]
     lost = round(sum(day["missing_minutes"] for day in detail["quality"]))
     if lost:
         lines.append(f"{lost // 60} h {lost % 60} min of market data missing.")
@@ -62,6 +63,22 @@ def cautions(summary: Mapping[str, Any]) -> list[str]:
         lines.append(f"Only {count(days, 'day')}: Sharpe, volatility and drawdown say little.")
     if 0 < trades < FEW:
         lines.append(f"Only {count(trades, 'trade')}: averages say little.")
+    return lines
+
+
+def _venue_cautions(venue: Mapping[str, Any] | None) -> list[str]:
+    """What is wrong with the ledger of orders and fills."""
+    if venue is None:
+        return []
+    lines = []
+    if venue["parity"].get("equal") is False:
+        lines.append("Parity failed: the run with orders did not make the engine's trades.")
+    if abs(venue["account_residual"]) > TOLERANCE:
+        lines.append(f"The account does not add up: {number(venue['account_residual'], sign=True)} USDT unexplained.")
+    if venue["sum_error"] > TOLERANCE:
+        lines.append(f"The parts miss the difference of a trade's two ledgers by up to {number(venue['sum_error'])} USDT.")
+    if venue["denied_total"] or venue["rejected"]:
+        lines.append(f"{count(venue['denied_total'], 'order')} refused by our own checks, {venue['rejected']:,} rejected by the venue.")
     return lines
 
 

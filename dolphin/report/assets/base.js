@@ -120,6 +120,12 @@ function ink() {
     "band",
     "series-a",
     "series-b",
+    "part-credits",
+    "part-fees",
+    "part-slippage",
+    "part-latency",
+    "part-quantity",
+    "part-funding",
   ])
     c[name.replace("-", "_")] = css.getPropertyValue("--" + name).trim();
   return c;

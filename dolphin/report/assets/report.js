@@ -22,6 +22,7 @@ function hero() {
     el("b", {}, S.profile),
     ` \u00b7 ${X.direction < 0 ? "SHORT" : "LONG"} \u00b7 circuit breaker ${S.acb_mode} \u00b7 start ${usd(X.start_capital)} USDT`,
   ];
+  if (X.venue) facts.push(" \u00b7 ", el("a", { href: "#venue" }, `fills ${usd(X.venue.net.fills, true)} USDT by ${X.venue.engine}`));
   document.getElementById("facts").append(...facts);
   document.getElementById("badges").append(...D.cautions.map((text) => el("span", { class: "badge" }, text)));
   const gap = S.roi - S.honest.roi,
@@ -275,7 +276,7 @@ function themeButton() {
 }
 
 function start() {
-  [hero, tiles, overTime, groups, costs, calendar, tradeList, dataQuality, settings].forEach((build) => build());
+  [hero, tiles, overTime, groups, costs, venueSection, calendar, tradeList, dataQuality, settings].forEach((build) => build());
   content.append(
     el(
       "footer",

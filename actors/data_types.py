@@ -1,0 +1,65 @@
+"""What travels through Nautilus' data engine besides its own types: one snapshot a tick, a barrier, and signals for the catalog."""
+
+from nautilus_trader.core.data import Data
+from nautilus_trader.model.custom import customdataclass
+
+from dolphin.types import Array
+
+__all__ = ["DolphinSignal", "Marker", "Snapshot"]
+
+
+class Snapshot(Data):
+    """One bar of the whole universe: ``closes`` float64[n_assets] of ``assets`` (NaN = no price), and the scan of that bar.
+
+    ``ts_event`` is the bar's close, ns UTC. ``assets`` is one tuple object for as long as the universe stays the same.
+    """
+
+    __slots__ = ("_ts", "assets", "closes", "v50", "v750", "vel_div")
+
+    def __init__(self, ts: int, assets: tuple[str, ...], closes: Array, signal: tuple[float, float, float]) -> None:
+        """``signal`` = (vel_div, v50, v750), NaN = unknown."""
+        self._ts, self.assets, self.closes = ts, assets, closes
+        self.vel_div, self.v50, self.v750 = signal
+
+    @property
+    def ts_event(self) -> int:
+        return self._ts
+
+    @property
+    def ts_init(self) -> int:
+        return self._ts
+
+
+class Marker(Data):
+    """Barrier behind a snapshot: the data iterator asks for more when its last item is taken, so before the snapshot itself is handled
+    it would ask for the quotes of names that the snapshot's orders do not have yet.
+    """
+
+    __slots__ = ("_ts",)
+
+    def __init__(self, ts: int) -> None:
+        self._ts = ts
+
+    @property
+    def ts_event(self) -> int:
+        return self._ts
+
+    @property
+    def ts_init(self) -> int:
+        return self._ts
+
+
+@customdataclass
+class DolphinSignal(Data):
+    """A decision of the engine as a Nautilus user finds it in the catalog: ``action`` ENTRY or EXIT, ``reason`` of an exit."""
+
+    lane: str = ""
+    symbol: str = ""
+    action: str = ""
+    reason: str = ""
+    direction: int = 0
+    price: float = 0.0
+    notional: float = 0.0
+    leverage: float = 0.0
+    fraction: float = 0.0
+    vel_div: float = 0.0

@@ -1,0 +1,100 @@
+"""One round trip: what the engine wanted, what the venue filled, and the parts of the difference between both ledgers."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from msgspec import Struct
+
+from dolphin.report.venue import VenueTrade
+
+__all__ = ["Leg", "Trip", "settle"]
+
+
+class Leg(Struct):
+    """Fills of one side: ``quantity``, ``value`` (sum of price * quantity, USDT), ``mid_value`` (the same at the middle of the quote)."""
+
+    quantity: float = 0.0
+    value: float = 0.0
+    mid_value: float = 0.0
+    fees: float = 0.0
+    maker: float = 0.0
+
+    def add(self, quantity: float, price: float, mid: float, fee: float, maker: bool) -> None:
+        """Take a fill in; ``mid`` NaN = no quote known, the price counts as the middle."""
+        self.quantity += quantity
+        self.value += price * quantity
+        self.mid_value += (mid if mid == mid else price) * quantity
+        self.fees += fee
+        self.maker += quantity if maker else 0.0
+
+    @property
+    def liquidity(self) -> str:
+        """``maker``, ``taker``, ``mixed`` or ``none``."""
+        if not self.quantity:
+            return "none"
+        return "maker" if self.maker == self.quantity else "taker" if not self.maker else "mixed"
+
+
+class Trip(Struct):
+    """From the engine's entry until the venue is flat again. Quantities are unsigned; ``direction`` as in the engine.
+
+    ``last_close``: newest valid close of the asset; ``rest``: quantity of the entry that is still to be filled; ``denied``: why no order
+    was sent, or why the trip ended otherwise than by our exit.
+    """
+
+    symbol: str
+    direction: int
+    quantity_model: float
+    entry_close: float
+    entry_bar: int
+    step: float
+    entry: Leg
+    exit: Leg
+    last_close: float = 0.0
+    rest: float = 0.0
+    denied: str = ""
+    funding: float = 0.0
+    leaving: bool = False
+    exit_attempts: int = 0
+    model_trade: dict[str, Any] | None = None
+
+    @property
+    def held(self) -> float:
+        """Quantity that the venue holds for this trip; rounding dust of sums counts as nothing."""
+        held = self.entry.quantity - self.exit.quantity
+        return held if abs(held) > 0.5 * self.step else 0.0
+
+
+def settle(trip: Trip) -> VenueTrade:
+    """Both ledgers of a closed trip, USDT. With entry and exit closes E, P, model quantity q, filled quantity f and direction d::
+
+        quantity = (f - q) d (P - E)                       rounding to the step, partial fills, refusals
+        latency  = d ((M_x - f P) - (M_e - f E))           M = sum of the quotes' middles at the fills, times quantity
+        slippage = d ((V_x - M_x) - (V_e - M_e)) - q d (X - P)     V = sum of fill prices times quantity, X = the model's exit price
+        fees     = model fees - fees paid;  credits = -(model gross - q d (X - E));  funding as posted
+
+    Their sum is the difference of both nets, but for rounding of floats.
+    """
+    trade, d = trip.model_trade or {}, trip.direction
+    entry, out, q, close = trip.entry, trip.exit, trip.quantity_model, trip.entry_close
+    last = float(trade["exit_close"])
+    filled = entry.quantity
+    modelled = q * d * (float(trade["exit_price"]) - close)
+    return VenueTrade(
+        trade_id=int(trade["trade_id"]),
+        asset=trip.symbol,
+        direction=d,
+        quantity_model=q,
+        quantity_filled=filled,
+        model_net=float(trade["net_pnl"]),
+        fills_net=d * (out.value - entry.value) - entry.fees - out.fees + trip.funding,
+        quantity=(filled - q) * d * (last - close),
+        latency=d * ((out.mid_value - filled * last) - (entry.mid_value - filled * close)),
+        slippage=d * ((out.value - out.mid_value) - (entry.value - entry.mid_value)) - q * d * (float(trade["exit_price"]) - last),
+        fees=float(trade["fees"]) - entry.fees - out.fees,
+        credits=modelled - float(trade["gross_pnl"]),
+        funding=trip.funding,
+        entry_liquidity=entry.liquidity,
+        exit_liquidity=out.liquidity,
+    )
