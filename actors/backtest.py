@@ -11,6 +11,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import numpy as np
 from nautilus_trader.backtest.engine import BacktestEngine, BacktestEngineConfig
 from nautilus_trader.backtest.models import LatencyModel
@@ -51,6 +52,8 @@ class VenueBacktest:
     @classmethod
     def build(cls, config: DolphinActorConfig, days: Sequence[DayRows], funding: FundingSeries | None = None) -> VenueBacktest:
         """Engine, venue, instruments and actor. ``days``: ascending, with times; prices of the first bars choose default instruments."""
+        # a simulated venue always answers, but not before its next quote
+        config = msgspec.structs.replace(config, orders=msgspec.structs.replace(config.orders, ack_timeout_s=86_400.0))
         engine = BacktestEngine(BacktestEngineConfig(trader_id="DOLPHIN-001", logging=LoggingConfig(bypass_logging=True)))
         actor = DolphinActor(config)
         actor.engine.set_funding(funding)

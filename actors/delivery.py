@@ -36,6 +36,7 @@ class Delivery:
         self._instruments, self._active, self._venue = instruments, active, venue
         self._after = int((venue.latency_ms + 1.0) * MS)
         self._last: dict[str, float] = {}
+        self._newest: dict[str, QuoteTick] = {}
         self.quoted: dict[str, tuple[float, float]] = {}
 
     def chunks(self, days: Iterable[DayRows]) -> Iterator[list[Any]]:
@@ -49,6 +50,8 @@ class Delivery:
                 if self._active:
                     quotes = [self._quote(name, closes[column[name]] if name in column else math.nan, ts) for name in sorted(self._active)]
                     yield [quote for quote in quotes if quote is not None]
+                if self._active and self._venue.order_style == "maker":
+                    yield [again for symbol in sorted(self._active) if (again := self._again(symbol, ts)) is not None]
 
     def _quote(self, symbol: str, close: float, ts: int) -> QuoteTick | None:
         spread = self._venue.spread_bps
@@ -59,6 +62,16 @@ class Delivery:
         self._last[symbol] = close
         instrument, half = self._instruments[symbol], 0.5e-4 * spread
         bid, ask = instrument.make_price(close * (1.0 - half)), instrument.make_price(close * (1.0 + half))
+        if ask <= bid and spread > 0.0:
+            ask = instrument.make_price(bid.as_double() + float(instrument.price_increment))
         self.quoted[symbol] = bid.as_double(), ask.as_double()
         depth = Quantity(max(DEEP, DEEP / close), instrument.size_precision)
-        return QuoteTick(instrument.id, bid, ask, depth, depth, ts + self._after, ts + self._after)
+        self._newest[symbol] = QuoteTick(instrument.id, bid, ask, depth, depth, ts + self._after, ts + self._after)
+        return self._newest[symbol]
+
+    def _again(self, symbol: str, ts: int) -> QuoteTick | None:
+        """The same quote once more, a way later: what was sent on the first one reaches the venue before the next bar."""
+        quote, late = self._newest.get(symbol), ts + 2 * self._after
+        if quote is None or quote.ts_event != ts + self._after:
+            return None
+        return QuoteTick(quote.instrument_id, quote.bid_price, quote.ask_price, quote.bid_size, quote.ask_size, late, late)

@@ -11,7 +11,6 @@ import math
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from msgspec import Struct
 from nautilus_trader.common.events import TimeEvent
 from nautilus_trader.model.currencies import USDT
 from nautilus_trader.model.enums import LiquiditySide, OrderSide, OrderStatus
@@ -21,43 +20,16 @@ from nautilus_trader.model.instruments import Instrument
 from nautilus_trader.trading.strategy import Strategy
 
 from actors.limits import Denial, OrderLimits
-from actors.trip import Leg, Trip
+from actors.trip import DeskTotals, Intent, Leg, Trip
 from dolphin.config import VenueConfig
 
-__all__ = ["MOST_EXIT_ATTEMPTS", "DeskTotals", "Intent", "OrderDesk"]
+__all__ = ["MOST_EXIT_ATTEMPTS", "OrderDesk"]
 
 MOST_EXIT_ATTEMPTS = 5
 """Exits that may fail one after the other before the lane goes into safe mode; it goes on trying, once a bar."""
 
 SECOND = 1_000_000_000
-UNANSWERED = (OrderStatus.INITIALIZED, OrderStatus.SUBMITTED, OrderStatus.PENDING_CANCEL, OrderStatus.PENDING_UPDATE)
-
-
-class Intent(Struct):
-    """Why an order exists, written down before it is sent. ``purpose``: ENTRY, EXIT, or STRAY = sends back what came after the end."""
-
-    client_order_id: str
-    purpose: str
-    symbol: str
-    side: str
-    quantity: float
-    close: float
-    ts: int
-    style: str
-    cancelling: bool = False
-    asked: int = 0
-
-
-class DeskTotals(Struct):
-    """Sums over all fills: ``cash`` = sold - bought, ``fees``, ``funding`` (USDT)."""
-
-    orders: int = 0
-    fills: int = 0
-    rejected: int = 0
-    cash: float = 0.0
-    fees: float = 0.0
-    funding: float = 0.0
-    denied: dict[str, int] = {}
+UNANSWERED = (OrderStatus.INITIALIZED, OrderStatus.SUBMITTED, OrderStatus.PENDING_CANCEL)
 
 
 class OrderDesk:
@@ -71,36 +43,40 @@ class OrderDesk:
         """The round trip that has, or may have, something at the venue."""
         self.refused: Trip | None = None
         """The engine's open position, when no order was sent for it."""
+        self.queued: dict[str, Any] | None = None
+        """The engine's open position, when its entry waits for the exit before it."""
         self.intents: dict[str, Intent] = {}
         self.halted: set[str] = set()
         self.active: set[str] = set()
         """Symbols whose quotes are needed: an order or a position is there."""
         self.safe_reason = ""
         self._working = ""
-        self._patience = 0
+        self._since = self._patience = 0
+        self._alarms = 0
         self._paused = False
         self._seen: set[str] = set()
 
     def enter(self, entry: Mapping[str, Any]) -> None:
-        """Send the entry of a position that the engine has just opened, or note why not."""
-        symbol, close = str(entry["asset"]), float(entry["entry_price"])
-        instrument = self.instrument(symbol)
-        step = float(instrument.size_increment) if instrument else 0.0
-        quantity = float(entry["notional"]) / close
-        trip = Trip(symbol, int(entry["direction"]), quantity, close, int(entry["entry_bar"]), step, Leg(), Leg(), last_close=close)
+        """Send the entry of a position that the engine has just opened, or note why not; behind an exit under way it waits."""
+        if self.trip is not None and self.trip.leaving:
+            self.queued = dict(entry)
+            self._hurry()
+            return
+        trip = self._trip(entry)
+        instrument = self.instrument(trip.symbol)
         denial = self._denial(trip, instrument)
         if denial or instrument is None:
-            trip.denied = (denial or Denial.NO_INSTRUMENT).value
-            self.totals.denied[trip.denied] = self.totals.denied.get(trip.denied, 0) + 1
-            self.refused = trip
-            self.strategy.log.warning(f"entry of {symbol} not sent: {trip.denied}")
+            self._refuse(trip, denial or Denial.NO_INSTRUMENT)
             return
-        self.trip, trip.rest = trip, float(_rounded(instrument, quantity))
-        self.active.add(symbol)
+        self.trip, trip.rest = trip, float(_rounded(instrument, trip.quantity_model))
+        self.active.add(trip.symbol)
         self._begin()
 
     def leave(self, trade: Mapping[str, Any]) -> None:
         """Close what the engine has just closed."""
+        if self.queued is not None:
+            self._refuse(self._trip(self.queued), Denial.POSITION_OPEN)
+            self.queued = None
         trip = self.refused or self.trip
         if trip is None:
             return
@@ -116,8 +92,7 @@ class OrderDesk:
         """Close whatever is held, without the engine's asking (the strategy stops)."""
         if self.trip is not None:
             self.trip.leaving, self.trip.rest = True, 0.0
-            self._patience = 0
-            self._drive()
+            self._hurry()
 
     def on_bar(self, closes: Mapping[str, float]) -> None:
         """A new bar: note the held asset's close, try again what failed, compare positions."""
@@ -176,7 +151,7 @@ class OrderDesk:
         self._working = ""
         if intent.purpose == "ENTRY" and not intent.cancelling and not post_only:
             trip.rest = 0.0
-        if intent.purpose == "EXIT" and not intent.cancelling:
+        if intent.purpose == "EXIT" and not intent.cancelling and not post_only:
             trip.exit_attempts += 1
             self._paused = True
             self.compare()
@@ -261,10 +236,11 @@ class OrderDesk:
 
     def _begin(self) -> None:
         """A new purpose: the time that a maker order is given starts now."""
-        maker = self.config.order_style == "maker"
-        self._patience = self.strategy.clock.timestamp_ns() + int(self.config.maker_timeout_s * SECOND) if maker else 0
+        maker, self._since = self.config.order_style == "maker", self.strategy.clock.timestamp_ns()
+        self._patience = self._since + int(self.config.maker_timeout_s * SECOND) if maker else 0
         if maker:
-            self._alert(f"patience-{self.totals.orders}-{self._patience}", self._patience, self._on_patience)
+            self._alarms += 1
+            self._alert(f"patience-{self._alarms}", self._patience, self._on_patience)
         self._drive()
 
     def _drive(self) -> None:
@@ -277,15 +253,42 @@ class OrderDesk:
             if intent.purpose == "ENTRY" and trip.leaving:
                 self._cancel(intent)
         elif trip.leaving and not trip.held:
-            self.trip = None
-            self.active.discard(trip.symbol)
-            self.settled(trip)
+            self._finish(trip)
         elif trip.symbol in self.halted:
             return
         elif trip.leaving and not self._paused:
             self._send("EXIT", trip.held)
         elif not trip.leaving and trip.rest > 0.0:
             self._send("ENTRY", trip.rest)
+
+    def _finish(self, trip: Trip) -> None:
+        self.trip = None
+        self.active.discard(trip.symbol)
+        self.settled(trip)
+        entry, self.queued = self.queued, None
+        if entry is not None:
+            self.enter(entry)
+
+    def _hurry(self) -> None:
+        """No more patience: a maker order is cancelled, what is left goes to the market."""
+        self._patience = 0
+        intent = self.intents.get(self._working)
+        if intent is not None and intent.style == "maker":
+            self._cancel(intent)
+        else:
+            self._drive()
+
+    def _trip(self, entry: Mapping[str, Any]) -> Trip:
+        symbol, close = str(entry["asset"]), float(entry["entry_price"])
+        instrument, quantity = self.instrument(symbol), float(entry["notional"]) / close
+        step = float(instrument.size_increment) if instrument else 0.0
+        return Trip(symbol, int(entry["direction"]), quantity, close, int(entry["entry_bar"]), step, Leg(), Leg(), last_close=close)
+
+    def _refuse(self, trip: Trip, denial: Denial) -> None:
+        trip.denied = denial.value
+        self.totals.denied[trip.denied] = self.totals.denied.get(trip.denied, 0) + 1
+        self.refused = trip
+        self.strategy.log.warning(f"entry of {trip.symbol} not sent: {trip.denied}")
 
     def _send(self, purpose: str, quantity: float) -> None:
         trip = self.trip
@@ -297,7 +300,7 @@ class OrderDesk:
         amount, factory, reduce = _rounded(instrument, quantity), self.strategy.order_factory, purpose == "EXIT"
         if self.strategy.clock.timestamp_ns() < self._patience:
             quote = self.strategy.cache.quote_tick(instrument.id)
-            if quote is None:
+            if quote is None or quote.ts_event < self._since:
                 return
             touch = quote.ask_price if selling else quote.bid_price
             order = factory.limit(instrument.id, side, amount, touch, post_only=True, reduce_only=reduce, tags=[purpose])
@@ -313,7 +316,7 @@ class OrderDesk:
         self.intents[key] = Intent(key, purpose, symbol, side, float(order.quantity), close, now, style)
         self.totals.orders += 1
         self.limits.sent(now)
-        self._alert(f"ack-{key}", now + int(self.config.ack_timeout_s * SECOND), self._on_no_answer)
+        self._expect_answer(self.intents[key])
         self.strategy.submit_order(order)
 
     def _send_back(self, intent: Intent, quantity: float) -> None:
@@ -329,7 +332,8 @@ class OrderDesk:
     def _cancel(self, intent: Intent) -> None:
         order = self.strategy.cache.order(ClientOrderId(intent.client_order_id))
         if order is not None and not intent.cancelling and not order.is_closed:
-            intent.cancelling = True
+            intent.cancelling, intent.asked = True, 0
+            self._expect_answer(intent)
             self.strategy.cancel_order(order)
 
     def _follow(self, intent: Intent) -> None:
@@ -345,16 +349,18 @@ class OrderDesk:
     def _alert(self, name: str, ts: int, callback: Callable[[TimeEvent], None]) -> None:
         self.strategy.clock.set_time_alert_ns(name, ts, callback)
 
-    def _on_patience(self, _: TimeEvent) -> None:
-        intent = self.intents.get(self._working)
-        if intent is not None and intent.style == "maker":
-            self._cancel(intent)
-        else:
-            self._drive()
+    def _on_patience(self, event: TimeEvent) -> None:
+        if self._patience and event.ts_event >= self._patience:
+            self._hurry()
+
+    def _expect_answer(self, intent: Intent) -> None:
+        self._alarms += 1
+        name = f"answer-{self._alarms}-{intent.client_order_id}"
+        self._alert(name, self.strategy.clock.timestamp_ns() + int(self.config.ack_timeout_s * SECOND), self._on_no_answer)
 
     def _on_no_answer(self, event: TimeEvent) -> None:
-        """An order without an answer is asked after once; then the lane goes into safe mode and the order is cancelled."""
-        intent = self.intents[event.name.removeprefix("ack-")]
+        """An order, or a cancel, without an answer is asked after once; then it is safe mode, and the order is cancelled."""
+        intent = self.intents[event.name.split("-", 2)[2]]
         order = self.strategy.cache.order(ClientOrderId(intent.client_order_id))
         if order is None or order.status not in UNANSWERED:
             return
@@ -363,9 +369,9 @@ class OrderDesk:
             self.strategy.query_order(order)
         else:
             self.enter_safe_mode(f"NO_ANSWER {intent.client_order_id}")
-            self._cancel(intent)
+            self.strategy.cancel_order(order)
         if intent.asked < MOST_EXIT_ATTEMPTS:
-            self._alert(event.name, event.ts_event + int(self.config.ack_timeout_s * SECOND), self._on_no_answer)
+            self._expect_answer(intent)
 
 
 def _rounded(instrument: Instrument, quantity: float) -> Any:

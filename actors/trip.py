@@ -1,4 +1,4 @@
-"""One round trip: what the engine wanted, what the venue filled, and the parts of the difference between both ledgers."""
+"""Records of the order desk: intents, fills of a round trip, and the parts of the difference between both ledgers."""
 
 from __future__ import annotations
 
@@ -8,7 +8,34 @@ from msgspec import Struct
 
 from dolphin.report.venue import VenueTrade
 
-__all__ = ["Leg", "Trip", "settle"]
+__all__ = ["DeskTotals", "Intent", "Leg", "Trip", "settle"]
+
+
+class Intent(Struct):
+    """Why an order exists, written down before it is sent. ``purpose``: ENTRY, EXIT, or STRAY = sends back what came after the end."""
+
+    client_order_id: str
+    purpose: str
+    symbol: str
+    side: str
+    quantity: float
+    close: float
+    ts: int
+    style: str
+    cancelling: bool = False
+    asked: int = 0
+
+
+class DeskTotals(Struct):
+    """Sums over all fills: ``cash`` = sold - bought, ``fees``, ``funding`` (USDT)."""
+
+    orders: int = 0
+    fills: int = 0
+    rejected: int = 0
+    cash: float = 0.0
+    fees: float = 0.0
+    funding: float = 0.0
+    denied: dict[str, int] = {}
 
 
 class Leg(Struct):

@@ -121,7 +121,7 @@ class VenueConfig(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True)
     name: Annotated[str, Meta(pattern=r"^[A-Z][A-Z0-9_]*$", description="venue of the instruments")] = "BINANCE"
     order_style: Annotated[Literal["market", "maker"], Meta(description="maker: post-only at the touch first, then taker")] = "market"
     maker_timeout_s: Annotated[float, Meta(gt=0, le=86_400, description="maker: seconds until the rest is sent as a market order")] = 30.0
-    ack_timeout_s: Annotated[float, Meta(gt=0, le=3600, description="seconds without an answer until an order is asked after")] = 10.0
+    ack_timeout_s: Annotated[float, Meta(gt=0, le=86_400, description="seconds without an answer until an order is asked after")] = 10.0
     max_notional: Annotated[float, Meta(gt=0, le=1e12, description="largest notional of an entry, USDT")] = 1_000_000.0
     max_leverage: Annotated[float, Meta(gt=0, le=125, description="largest notional of an entry over account equity")] = 2.0
     max_orders_minute: Annotated[int, Meta(ge=1, le=10_000, description="entries refused beyond this many orders in 60 s")] = 60
