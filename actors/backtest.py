@@ -17,7 +17,8 @@ from nautilus_trader.backtest.engine import BacktestEngine, BacktestEngineConfig
 from nautilus_trader.backtest.models import LatencyModel
 from nautilus_trader.config import LoggingConfig
 from nautilus_trader.model.currencies import USDT
-from nautilus_trader.model.enums import AccountType, OmsType
+from nautilus_trader.model.enums import AccountType, LiquiditySide, OmsType, OrderSide
+from nautilus_trader.model.events import OrderFilled
 from nautilus_trader.model.identifiers import Venue
 from nautilus_trader.model.objects import Money
 
@@ -48,6 +49,8 @@ class VenueBacktest:
     actor: DolphinActor
     delivery: Delivery
     seconds: float = 0.0
+    fill_error: float = 0.0
+    """Largest distance of a taker fill from the quote that the delivery built, USDT."""
 
     @classmethod
     def build(cls, config: DolphinActorConfig, days: Sequence[DayRows], funding: FundingSeries | None = None) -> VenueBacktest:
@@ -75,7 +78,9 @@ class VenueBacktest:
         engine._add_data_client_if_not_exists(CLIENT)
         engine.add_data_iterator("snapshots", delivery.chunks(days))
         engine.add_strategy(actor)
-        return cls(config, days, funding, engine, actor, delivery)
+        built = cls(config, days, funding, engine, actor, delivery)
+        engine.kernel.msgbus.subscribe("events.fills.*", built._on_fill)
+        return built
 
     def run(self) -> VenueBacktest:
         """Run all days."""
@@ -89,6 +94,18 @@ class VenueBacktest:
     def close(self) -> None:
         """Free the engine."""
         self.engine.dispose()
+
+    def _on_fill(self, fill: OrderFilled) -> None:
+        if fill.liquidity_side == LiquiditySide.TAKER:
+            bid, ask = self.delivery.quoted[fill.instrument_id.symbol.value.removesuffix("-PERP")]
+            quote = bid if fill.order_side == OrderSide.SELL else ask
+            self.fill_error = max(self.fill_error, abs(fill.last_px.as_double() - quote))
+
+    @property
+    def account_error(self) -> float:
+        """End balance minus (start + realised - fees + funding), USDT."""
+        totals = self.actor.desk.totals
+        return self.end_balance - (self.config.engine.start_capital + self.realised - totals.fees + totals.funding)
 
     @property
     def end_balance(self) -> float:
@@ -134,7 +151,7 @@ class VenueBacktest:
             f"{e.client_order_id}|{e.instrument_id}|{e.order_side}|{e.last_qty}|{e.last_px}|{e.commission}|{e.liquidity_side}|{e.ts_event}"
             for o in orders
             for e in o.events
-            if type(e).__name__ == "OrderFilled"
+            if isinstance(e, OrderFilled)
         ]
         return {"orders": _digest(rows), "fills": _digest(fills)}
 
@@ -156,7 +173,7 @@ class VenueBacktest:
             frame.astype(str).reset_index(names="id").to_parquet(folder / files[label], index=False)
         create_tearsheet(engine=self.engine, output_path=str(folder / "tearsheet.html"), title="DOLPHIN: orders and fills")
         catalog = ParquetDataCatalog(str(folder / "catalog"))
-        fills = [e for o in self.engine.cache.orders() for e in o.events if type(e).__name__ == "OrderFilled"]
+        fills = [e for o in self.engine.cache.orders() for e in o.events if isinstance(e, OrderFilled)]
         catalog.write_data([self.engine.cache.instrument(i) for i in sorted({f.instrument_id for f in fills})])
         catalog.write_data(self.actor.signals)
         catalog.write_data(sorted(fills, key=lambda fill: fill.ts_init))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import time
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import date, timedelta
 from pathlib import Path
 
@@ -20,10 +20,12 @@ from dolphin.errors import QualityError
 from dolphin.report.files import write_run
 from dolphin.report.inputs import Bars, DayQuality, RunContext
 from dolphin.report.summary import Run, build_run
+from dolphin.report.venue import VenueRun
 from dolphin.storage.day_table import DayTable, list_days, read_day
 from dolphin.storage.publish import publish, sha256_file
 from dolphin.storage.schema import DAY_MS, SHARES, day_start, gaps_of
 from dolphin.types import Array, Ints
+from flows.parity import first_difference, venue_of
 from flows.workspace import commit, new_run_folder, point_latest
 
 __all__ = ["Plan", "day_files", "run_backtest", "table_times"]
@@ -31,7 +33,10 @@ __all__ = ["Plan", "day_files", "run_backtest", "table_times"]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Plan:
-    """What to run: day tables in ``folder`` from ``first`` to ``last`` (inclusive, empty = all), lane and settings."""
+    """What to run: day tables in ``folder`` from ``first`` to ``last`` (inclusive, empty = all), lane and settings.
+
+    ``venue``: send the decisions to a simulated venue as orders too (NautilusTrader), and report what it filled.
+    """
 
     folder: Path
     loaded: LoadedConfig
@@ -41,6 +46,7 @@ class Plan:
     funding: FundingSeries | None = None
     quality: dict[str, dict[str, int]] = field(default_factory=dict)
     synthetic: bool = False
+    venue: bool = False
 
 
 def day_files(folder: Path, first: str = "", last: str = "") -> list[Path]:
@@ -87,14 +93,31 @@ def run_backtest(plan: Plan, days: Iterable[Path], *, started: float | None = No
         flags=list(_flags(engine, plan, tables)),
         direction=plan.direction,
         open_position=engine.position.to_dict() if engine.position else None,
-        seconds=round(time.perf_counter() - began, 3),
     )
-    run = build_run(context, engine.trades, _bars(tables, engine))
     digest = hashlib.sha256((context.config_hash + "".join(f["sha256"] for f in files)).encode()).hexdigest()
     folder = new_run_folder(Path(settings.paths.runs), digest)
+    if plan.venue:
+        context = replace(context, venue=_on_venue(plan, tables, engine, folder))
+    context = replace(context, seconds=round(time.perf_counter() - began, 3))
+    run = build_run(context, engine.trades, _bars(tables, engine))
     write_run(folder, run, publish)
     point_latest(folder)
     return folder, run
+
+
+def _on_venue(plan: Plan, tables: Sequence[DayTable], engine: NDAlphaEngine, folder: Path) -> VenueRun:
+    """The same days as orders in NautilusTrader; its files go into ``folder``."""
+    untimed = [table.date for table in tables if table.ts is None]
+    if untimed:
+        raise QualityError("a day table without times cannot be sent to a venue", path=plan.folder, hint=f"rebuild {untimed[0]}")
+    venue = venue_of(tables, plan.loaded.settings, plan.direction, plan.funding)
+    try:
+        difference = first_difference(engine.trades, venue.actor.engine.trades)
+        parity = {"trades": len(engine.trades), "equal": not difference, "first_difference": difference}
+        result: VenueRun = venue.summary(venue.write(folder), parity)
+        return result
+    finally:
+        venue.close()
 
 
 def table_times(table: DayTable) -> Ints:

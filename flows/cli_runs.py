@@ -29,6 +29,7 @@ class Engine(StrEnum):
     """Engines that a backtest can run on."""
 
     ND = "nd"
+    NAUTILUS = "nautilus"
 
 
 class Stack(StrEnum):
@@ -50,6 +51,7 @@ def add_run_verbs(app: typer.Typer) -> None:
     verb(app, "report")(report)
     verb(app, "compare")(compare)
     verb(app, "lookahead-check")(lookahead_check)
+    verb(app, "parity-check")(parity_check)
 
 
 def backtest(
@@ -58,7 +60,7 @@ def backtest(
     first: FromOption = "",
     last: ToOption = "",
     direction: Annotated[Lane, typer.Option(help="SHORT or LONG lane.")] = Lane.SHORT,
-    engine: Annotated[Engine, typer.Option(help="nd: the engine alone.")] = Engine.ND,
+    engine: Annotated[Engine, typer.Option(help="nd: the engine alone; nautilus: its decisions as orders, too.")] = Engine.ND,
     stack: Annotated[Stack, typer.Option(help="engine: no further layers.")] = Stack.ENGINE,
     funding: Annotated[Path | None, typer.Option(help="Funding rates (parquet: ts, symbol, funding_rate) for the honest ledger.")] = None,
     profile: Annotated[str | None, typer.Option(help="Named engine profile.")] = None,
@@ -82,13 +84,15 @@ def backtest(
         funding=_funding(funding, files),
         quality=quality,
         synthetic=klines is None and data is None,
+        venue=engine is Engine.NAUTILUS,
     )
     run_folder, run = run_backtest(plan, progress(files, len(files), "days"), started=started)
     from dolphin.report.markdown import headline
 
     page = run_folder / "report.html"
     facts = {"run": str(run_folder), "report": str(page), "engine": engine.value, "stack": stack.value, "summary": run.summary}
-    return Outcome("dolphin.backtest/1", facts, f"{headline(run.summary)}\nreport: {page}")
+    parity = run.summary["detail"].get("venue", {}).get("parity", {"equal": True})
+    return Outcome("dolphin.backtest/1", facts, f"{headline(run.summary)}\nreport: {page}", int(not parity["equal"]))
 
 
 def report(run: RunArgument, md: Annotated[bool, typer.Option("--md", help="Print the report as Markdown.")] = False) -> Outcome:
@@ -129,6 +133,30 @@ def lookahead_check(
     store = KlineStore(klines if klines is not None else _synthetic_klines(loaded))
     verdict = check_day(store, day, loaded.settings, every=every, track=progress)
     return Outcome("dolphin.lookahead-check/1", verdict.to_dict(), verdict.to_text(), int(bool(verdict.leaks)))
+
+
+def parity_check(
+    klines: KlinesOption = None,
+    first: FromOption = "",
+    last: ToOption = "",
+    direction: Annotated[Lane, typer.Option(help="SHORT or LONG lane.")] = Lane.SHORT,
+    changes: SetOption = None,
+    config: ConfigOption = None,
+) -> Outcome:
+    """Day tables, bar by bar, live scanner and orders in NautilusTrader must give the same trades. Exits 1 when they do not."""
+    loaded = loaded_config(config, changes)
+    _check_range(first, last)
+    from dolphin.storage.day_table import read_day
+    from dolphin.storage.klines import KlineStore
+    from flows.backtest import day_files
+    from flows.parity import check_parity
+    from flows.scans import cached_scan
+
+    store = KlineStore(klines if klines is not None else _synthetic_klines(loaded))
+    folder, _ = cached_scan(store, loaded.settings, first, last, track=progress)
+    tables = [read_day(path) for path in day_files(folder, first, last)]
+    verdict = check_parity(store, tables, loaded.settings, -1 if direction is Lane.SHORT else 1, progress)
+    return Outcome("dolphin.parity-check/1", verdict.to_dict(), verdict.to_text(), int(not verdict.passed))
 
 
 def _check_range(first: str, last: str) -> None:
