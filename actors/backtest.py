@@ -31,7 +31,7 @@ from dolphin.engine.costs import FundingSeries
 from dolphin.engine.records import DayRows
 from dolphin.report.venue import VenueRun
 
-__all__ = ["VenueBacktest"]
+__all__ = ["VenueBacktest", "first_prices"]
 
 MS = 1_000_000
 LEVERAGE = Decimal(10)
@@ -71,7 +71,7 @@ class VenueBacktest:
             modules=modules,
             bar_execution=False,
         )
-        instruments = perpetuals(_first_prices(days), config.orders.name)
+        instruments = perpetuals(first_prices(days), config.orders.name)
         for instrument in instruments.values():
             engine.add_instrument(instrument)
         delivery = Delivery(instruments, actor.desk.active, config.orders)
@@ -180,7 +180,7 @@ class VenueBacktest:
         return files | {"Catalog": "catalog"}
 
 
-def _first_prices(days: Sequence[DayRows]) -> dict[str, float]:
+def first_prices(days: Sequence[DayRows]) -> dict[str, float]:
     """First valid close of every asset of ``days``; an asset without one is left out (it cannot be traded)."""
     prices: dict[str, float] = {}
     for day in days:

@@ -12,27 +12,11 @@ from functools import partial
 import numpy as np
 import pandas as pd
 import vectorbt as vbt
+from market import DAMPED, scanned_days
 from table import Row, best_of, emit, row
 
-from dolphin import NDAlphaEngine, load_profile, scan_batch
+from dolphin import NDAlphaEngine, load_profile
 from dolphin.engine.records import DayRows
-from dolphin.synthetic.market import SyntheticMarket
-
-DAMPED = 0.45
-"""Factor on vel_div of the 5 s day that leaves about 70 trades, the day of the performance notes."""
-
-
-def scanned_days(days: int, bar_seconds: int, damped: float = 1.0) -> list[tuple[str, DayRows]]:
-    made = list(SyntheticMarket(days=days, bar_seconds=bar_seconds))
-    batch = scan_batch(np.concatenate([day.close for day in made]))
-    out, first = [], 0
-    for day in made:
-        part = slice(first, first + len(day.ts))
-        velocity = batch.velocity[part] * damped
-        rows = DayRows(day.symbols, day.close, batch.vel_div[part] * damped, velocity[:, 0].copy(), velocity[:, 3].copy(), day.ts)
-        out.append((day.date, rows))
-        first = part.stop
-    return out
 
 
 def run(days: list[tuple[str, DayRows]]) -> NDAlphaEngine:
