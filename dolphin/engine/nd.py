@@ -200,6 +200,7 @@ class NDAlphaEngine:
             fill_book_row(self._ob, self._history.assets, int(self._state["direction"][0]), ts, live.book, row)
         closed = self._advance(live.frame, live.book, live.codes, (row, row + 1))
         code = Refusal(int(live.codes[row]))
+        self._refusals[code] += 1
         entry = self.position.to_dict() if code is Refusal.NONE and self.position else None
         if live.full():
             self._fold_live()
@@ -258,7 +259,9 @@ class NDAlphaEngine:
             self._align(rows.assets)
             vol_ok = np.full(n, -1, dtype=np.int8) if vol_regime_ok is None else np.asarray(vol_regime_ok, dtype=np.bool_).astype(np.int8)
             frame = read_only_frame(rows.closes, self._history.tail, rows.vel_div, rows.v50, rows.v750, vol_ok, rows.ts_ms)
-            self._advance(frame, book_rows(self._ob, rows.assets, direction, rows.ts_ms), np.empty(n, dtype=np.int8), (0, n))
+            codes = np.empty(n, dtype=np.int8)
+            self._advance(frame, book_rows(self._ob, rows.assets, direction, rows.ts_ms), codes, (0, n))
+            self._refusals += np.bincount(codes, minlength=len(Refusal))
             self._history.fold(rows.closes, n)
         return self.end_day()
 
@@ -305,21 +308,18 @@ class NDAlphaEngine:
     def _advance(self, frame: Frame, book: Book, codes: Any, span: tuple[int, int]) -> list[dict[str, Any]]:
         row, end = span
         closed: list[dict[str, Any]] = []
-        held = self._held
+        held, used, draws = self._held, self._state["draws_used"], self._draws
         while row < end:
-            work = self._work._replace(draws=self._draws.values, draws_base=self._draws.base)
-            out = Output(self._out_trades, codes)
-            row, n = advance_nb(self._params, self._state, frame, book, self._funding_rows, work, out, (row, end))
+            row, n = advance_nb(
+                self._params, self._state, frame, book, self._funding_rows, self._work, Output(self._out_trades, codes), (row, end)
+            )
             if n:
                 closed += self._record(self._out_trades[:n], held)
-            if self._draws.base + len(self._draws.values) - int(self._state["draws_used"][0]) < 3:
-                self._draws.refill(int(self._state["draws_used"][0]))
-        state = self._state[0]
-        if not state["open"]:
-            self._held = ""
-        elif state["p_asset"] >= 0:
-            self._held = self._history.assets[state["p_asset"]]
-        self._refusals += np.bincount(codes[span[0] : span[1]], minlength=len(Refusal))
+            if draws.base + len(draws.values) - used[0] < 3:
+                draws.refill(int(used[0]))
+                self._work = self._work._replace(draws=draws.values, draws_base=draws.base)
+        place = self._state["p_asset"][0] if self._state["open"][0] else -1
+        self._held = self._history.assets[place] if place >= 0 else held if self._state["open"][0] else ""
         return closed
 
     def _record(self, trades: Any, held: str) -> list[dict[str, Any]]:
