@@ -92,7 +92,7 @@ try:
     main()
 except SystemExit:
     pass
-print([name for name in sys.modules if "nautilus" in name or name == "pandas"])
+print([name for name in sys.modules if name.startswith("nautilus_trader") or name == "pandas"])
 """
     printed = run(sys.executable, "-c", code, "backtest", "--klines", "klines", cwd=folder)
     assert printed.splitlines()[-1] == "[]"
