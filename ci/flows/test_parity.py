@@ -121,6 +121,18 @@ def test_a_universe_that_changes_overnight_keeps_trading(market):
     assert first_difference(day_way(changed, Settings(), -1).trades, trades) == ""
 
 
+def test_four_hundred_assets_trade_alike(tmp_path):
+    """A wide universe, ranked by IRP on every signal: Nautilus makes the engine's trades."""
+    settings = Settings(synthetic=SyntheticConfig(assets=400, days=1), paths=PathsConfig(cache=str(tmp_path)))
+    store = KlineStore(cached_market(settings, progress))
+    folder, _ = cached_scan(store, settings, "", "", track=progress)
+    tables = [read_day(path) for path in list_days(folder)]
+    trades, _, summary, _ = venue_run(tables)
+    assert len(table_rows(tables[0]).assets) == 400
+    assert first_difference(day_way(tables, Settings(), -1).trades, trades) == ""
+    assert summary.fills == summary.orders > 4
+
+
 @pytest.mark.real_data
 def test_ten_real_days_agree(shared_data, tmp_path):
     """64 pairs at one minute: all four ways."""
