@@ -224,7 +224,8 @@ class DolphinActor(Strategy):
             self._assets = tick.assets
             self.engine.set_universe(tick.assets)
         desk = self.desk
-        desk.on_bar(self._held_closes(tick))
+        if not desk.idle:
+            desk.on_bar(self._held_closes(tick))
         result = self.engine.process_row(tick.closes, tick.vel_div, tick.v50, tick.v750, ts // MS)
         if result.exit is not None:
             self._signal("EXIT", result.exit, ts)

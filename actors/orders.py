@@ -92,6 +92,11 @@ class OrderDesk:
             self.trip.leaving, self.trip.rest = True, 0.0
             self._begin(self.trip)
 
+    @property
+    def idle(self) -> bool:
+        """Nothing is held or under way: the next bar asks nothing of the desk. (Positions of others are heard of by their events.)"""
+        return self.trip is None and self.refused is None and not self.strays
+
     def on_bar(self, closes: Mapping[str, float]) -> None:
         """A new bar: note the held asset's close, compare positions, try again what failed."""
         for trip in (*self._trips(), *([self.refused] if self.refused is not None else [])):
