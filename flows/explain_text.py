@@ -31,7 +31,7 @@ def bar_text(x: Explanation) -> str:
         lines.append(f"open: {LANES[p['direction']]} {p['asset']} since bar {p['entry_bar']} at {p['entry_price']:g}")
     lines += ["", "The loop asked", *_checks(x.checks)]
     if x.candidates:
-        lines += ["", *_assets(x.candidates, LANES[x.direction])]
+        lines += ["", *_assets(x)]
     if x.confirmation:
         lines += ["", _confirmation(x.confirmation)]
     if x.conviction:
@@ -110,10 +110,13 @@ def _signed(code: str, value: float | int | str) -> str:
     return _figure(value)
 
 
-def _assets(candidates: Sequence[Candidate], lane: str) -> Iterator[str]:
+def _assets(x: Explanation) -> Iterator[str]:
+    candidates, lane = x.candidates, LANES[x.direction]
     chosen = [c for c in candidates if c.verdict == AssetVerdict.CHOSEN]
     passed = len(chosen) + sum(c.verdict == AssetVerdict.OUTRANKED for c in candidates)
-    yield f"Ranking of {count(len(candidates), 'asset')} for a {lane}: {passed} passed"
+    signs = {"noise": "<=", "latency": "<=", "alignment": ">=", "depth_quality": ">="}
+    bounds = ", ".join(f"{name.replace('_', ' ')} {signs[name]} {limit:g}" for name, limit in x.asset_limits.items())
+    yield f"Ranking of {count(len(candidates), 'asset')} for a {lane}: {passed} passed{f' ({bounds})' if bounds else ''}"
     top = [c for k, c in enumerate(candidates) if c.place and (k < SHOWN or c in chosen)] or chosen
     if top:
         yield table(HEAD, [_row(c) for c in top])

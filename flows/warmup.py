@@ -36,8 +36,28 @@ def compile_kernels() -> dict[str, Any]:
     engine.begin_day("2025-01-02")
     engine.process_bar(-0.03, dict(zip(names, closes[-1].tolist(), strict=True)))
     engine.end_day()
+    _explain(engine, names)
     folder = cache_dir()
     for other in folder.parent.glob("kernels-*"):
         if other != folder and time.time() - other.stat().st_mtime > OLD_SECONDS:
             shutil.rmtree(other, ignore_errors=True)
     return {"seconds": time.perf_counter() - started, "cache": str(folder)}
+
+
+def _explain(engine: Any, names: tuple[str, ...]) -> None:
+    """An entry and a held bar, explained: prices fall steadily, then comes a strong signal."""
+    from dolphin.engine.explain import explain_row
+    from dolphin.engine.records import DayRows
+
+    fall, quiet = 10 * np.exp(-0.0004 * np.arange(70)), np.zeros(70)
+    signal = np.where(np.arange(70) == 68, -0.04, 0.0)
+    rows = DayRows(names, np.column_stack([fall] * len(names)), signal, quiet, quiet, np.arange(1, 71, dtype=np.int64) * 60_000)
+    for date in ("2025-01-03", "2025-01-04"):
+        engine.process_rows(date, rows, [False] * 70)
+    engine.begin_day("2025-01-05")
+    engine.set_universe(names)
+    for row in range(68):
+        engine.process_row(rows.closes[row], 0.0)
+    for row in (68, 69):
+        explain_row(engine, rows, row, vol_ok=True)
+    engine.end_day()

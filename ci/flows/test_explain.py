@@ -9,9 +9,12 @@ from collections import Counter
 from itertools import pairwise
 
 import pytest
+from builders import RandomBook, day
 from typer.testing import CliRunner
 
+from dolphin import NDAlphaEngine, load_profile
 from dolphin.config import load
+from dolphin.engine.explain import explain_row
 from dolphin.errors import CheckFailed, ConfigError, DataError, MalformedFile
 from dolphin.storage.day_table import list_days
 from dolphin.storage.klines import KlineStore
@@ -141,6 +144,23 @@ def test_json_of_any_bar_has_no_nan(home):
     assert bar["code"] == "WARMING_UP"
     assert bar["vel_div"] is None
     assert bar["meaning"]
+
+
+@pytest.mark.parametrize("changes", [{}, {"use_asset_selection": False}, {"dc_lookback": 49, "use_direction_confirm": False}])
+def test_every_kind_of_bar_reads_without_a_bare_nan(changes):
+    """With a book, without selection, with missing prices: unknown figures are dashes in text and null in JSON."""
+    book, rows = RandomBook(1), day(seed=3, bars=300, missing=0.05)
+    engine = NDAlphaEngine(load_profile(**changes))
+    engine.set_ob_engine(book)
+    engine.begin_day("2025-01-01")
+    engine.set_universe(rows.assets)
+    for row in range(300):
+        x = explain_row(engine, rows, row, ob=book)
+        text = bar_text(x)
+        assert " nan" not in text
+        assert max(map(len, text.splitlines())) < 140
+        json.dumps(explain.explanation_dict(x), allow_nan=False)
+    assert len(engine.trades) > 1
 
 
 @pytest.mark.parametrize(

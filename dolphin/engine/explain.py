@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from dolphin.engine.explain_assets import Candidate, Choice, rank
@@ -46,7 +46,7 @@ class Explanation:
 
     ``bar`` = the engine's ``global_bar_idx``, ``row`` = its place in the day, ``ts_ms`` its close (0 = unknown); ``code`` = the first
     ``Refusal``, NONE where a position was entered; ``exit_reason`` = the ``ExitReason`` of a close on this bar, NONE without one;
-    ``position`` = what was open before the bar; ``entry`` and ``exit`` = the engine's own records.
+    ``position`` = what was open before the bar; ``asset_limits`` of the ranking; ``entry`` and ``exit`` = the engine's own records.
     """
 
     bar: int
@@ -60,6 +60,7 @@ class Explanation:
     position: dict[str, Any] | None
     checks: tuple[Check, ...]
     candidates: tuple[Candidate, ...] = ()
+    asset_limits: dict[str, float] = field(default_factory=dict)
     confirmation: Confirmed | None = None
     conviction: Conviction | None = None
     size: Size | None = None
@@ -164,6 +165,7 @@ def _seek(scene: Scene) -> dict[str, Any]:
         "position": None,
         "checks": tuple(_entry_checks(scene, code, (choice, confirmation, belief))),
         "candidates": choice.candidates,
+        "asset_limits": choice.limits,
         "confirmation": confirmation,
         "conviction": belief,
         "size": size(scene, confirmation.dc, belief) if belief and confirmation and not code else None,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -57,11 +57,15 @@ class Candidate:
 
 @dataclass(frozen=True, slots=True)
 class Choice:
-    """``column`` of the chosen asset, -1 = none; candidates by score, then the dropped ones in column order; how many passed."""
+    """``column`` of the chosen asset, -1 = none; candidates by score, then the dropped ones in column order; how many passed.
+
+    ``limits``: largest noise and latency, least alignment (and, with a book, depth quality); empty where nothing was ranked.
+    """
 
     column: int = -1
     candidates: tuple[Candidate, ...] = ()
     passed: int = 0
+    limits: dict[str, float] = field(default_factory=dict)
 
 
 def rank(scene: Scene, only: str) -> Choice:
@@ -85,7 +89,13 @@ def rank(scene: Scene, only: str) -> Choice:
     places = {x.asset: k for k, x in enumerate(ranked, 1)}
     placed = [replace(x, place=places[x.asset]) for x in ranked]
     dropped = [x for x in every if x.asset not in places]
-    return Choice(chosen, (*placed, *dropped), sum(x.verdict in PASSED for x in every))
+    limits = {"noise": MAX_NOISE, "latency": float(MAX_LATENCY), "alignment": _least_alignment(scene)}
+    limits |= {"depth_quality": MIN_DEPTH_QUALITY} if len(scene.book.asset) else {}
+    return Choice(chosen, (*placed, *dropped), sum(x.verdict in PASSED for x in every), limits)
+
+
+def _least_alignment(scene: Scene) -> float:
+    return max(scene.config.min_irp_alignment, MIN_ALIGNMENT)
 
 
 def _alone(scene: Scene, j: int, chosen: int) -> Candidate:
@@ -133,7 +143,7 @@ def _verdict(scene: Scene, prices: Array, j: int, found: tuple[Any, ...]) -> Ass
         AssetVerdict.SHORT_HISTORY: bool(np.isnan(prices[0, j])),
         AssetVerdict.NOISE: not noise <= MAX_NOISE,
         AssetVerdict.LATENCY: latency > MAX_LATENCY,
-        AssetVerdict.ALIGNMENT: alignment < max(scene.config.min_irp_alignment, MIN_ALIGNMENT),
+        AssetVerdict.ALIGNMENT: alignment < _least_alignment(scene),
         AssetVerdict.OTHER_WAY: action != scene.direction,
         AssetVerdict.THIN_BOOK: depth < MIN_DEPTH_QUALITY,
     }
