@@ -221,6 +221,7 @@ class SurvivalStack:
     """Rm and posture from evaluation to evaluation. It starts cold: Rm 0, HIBERNATE.
 
     ``rm`` and ``posture`` other than cold are for research (``replay``); ``seq``: the last number published before.
+    Evaluate once a cadence: every call counts for hysteresis. In between, call it only when Cat1 is 0 or the kill switch is engaged.
     """
 
     def __init__(self, config: SurvivalConfig | None = None, *, rm: float = 0.0, posture: str = "HIBERNATE", seq: int = 0) -> None:
