@@ -51,7 +51,9 @@ def run(snapshots):
     return state, np.array(rows)
 
 
-@pytest.mark.parametrize(("n", "step_ms", "gap"), [(1500, 500, 0.0), (400, 500, 0.02), (400, 3_000, 0.05), (1600, 60, 0.001), (300, 20_000, 0.0)])
+@pytest.mark.parametrize(
+    ("n", "step_ms", "gap"), [(1500, 500, 0.0), (400, 500, 0.02), (400, 3_000, 0.05), (1600, 60, 0.001), (300, 20_000, 0.0)]
+)
 def test_every_feature_equals_the_oracle_at_every_snapshot(n, step_ms, gap):
     """Ten minutes at 500 ms and beyond, gaps, slow feeds, and one so fast that the ring ends the window."""
     plain = oracle.OracleBook(RING)
@@ -165,7 +167,9 @@ def test_a_snapshot_that_is_not_later_is_out_of_order():
     assert state.tobytes() == before
 
 
-LEVEL = st.tuples(st.sampled_from([99.0, 99.5, 100.0, 100.5, -1.0, 0.0, math.nan, math.inf]), st.sampled_from([1.0, 2.0, 0.0, -1.0, math.nan]))
+LEVEL = st.tuples(
+    st.sampled_from([99.0, 99.5, 100.0, 100.5, -1.0, 0.0, math.nan, math.inf]), st.sampled_from([1.0, 2.0, 0.0, -1.0, math.nan])
+)
 
 
 @settings(max_examples=300, deadline=None)

@@ -18,7 +18,7 @@ from dolphin.kernels.book_features import check_snapshot_nb
 from dolphin.kernels.book_sides import apply_changes_nb, check_changes_nb, top_levels_nb
 from dolphin.types import BOOK_LEVELS, Array, BookVerdict
 
-__all__ = ["BookBuilder", "TopOfBook"]
+__all__ = ["BookBuilder", "L2Message", "TopOfBook"]
 
 _ROOM = 256
 
@@ -30,6 +30,18 @@ class TopOfBook:
     ts_ms: int
     bids: Array
     asks: Array
+
+
+@dataclass(frozen=True, slots=True)
+class L2Message:
+    """One message of a venue: ``kind`` snapshot, update, bbo or trade; ``ts_ms`` when it was received; ``rows`` float64[n, 3] of
+    (side, price, size), side +1 = bid or buy, -1 = ask or sell."""
+
+    venue: str
+    symbol: str
+    kind: str
+    ts_ms: int
+    rows: Array
 
 
 class BookBuilder:
@@ -58,6 +70,20 @@ class BookBuilder:
         """The newest book that was whole and not crossed; None before the first snapshot."""
         self._keep()
         return self._last
+
+    def take(self, message: L2Message) -> BookVerdict:
+        """Hand a message to the method of its kind; one of an unknown kind, or a bbo without both sides, is NOT_FINITE."""
+        rows = message.rows
+        bids, asks = rows[rows[:, 0] > 0, 1:], rows[rows[:, 0] < 0, 1:]
+        if message.kind == "snapshot":
+            return self.snapshot(message.ts_ms, bids, asks)
+        if message.kind == "update":
+            return self.update(message.ts_ms, rows)
+        if message.kind == "bbo" and len(bids) == len(asks) == 1:
+            return self.bbo(message.ts_ms, float(bids[0, 0]), float(asks[0, 0]))
+        if message.kind == "trade":
+            return max([self.trade(message.ts_ms, price, size) for _, price, size in rows.tolist()], default=BookVerdict.EMPTY)
+        return self._count(BookVerdict.NOT_FINITE)
 
     def snapshot(self, ts_ms: int, bids: Any, asks: Any, seq: int | None = None) -> BookVerdict:
         """Replace the whole book by ``bids``, ``asks`` (pairs of price and size, any order). A bad one is refused and the old book stays.
