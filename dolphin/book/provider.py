@@ -47,7 +47,7 @@ class BookProvider(ABC):
     def _asset(self, asset: str, ts_ms: int) -> Array | None:
         rows = self._rows(ts_ms)
         j = None if rows is None else rows[0].get(asset)
-        if rows is None or j is None or not 0 <= ts_ms - rows[2][j] <= BOOK_STALE_MS:
+        if rows is None or j is None or not _fresh(int(rows[2][j]), ts_ms):
             return None
         features: Array = rows[1][j]
         return features
@@ -97,8 +97,8 @@ class BookProvider(ABC):
         if self._asked is None or self._asked[0] is not places or self._asked[1] != tuple(assets):
             self._asked = (places, tuple(assets), np.array([places.get(name, -1) for name in assets], dtype=np.int64))
         at = self._asked[2]
-        age = ts_ms - times[at]
-        fresh = (at >= 0) & (age >= 0) & (age <= BOOK_STALE_MS)
+        taken = times[at]
+        fresh = (at >= 0) & (taken > 0) & (taken <= ts_ms) & (ts_ms - taken <= BOOK_STALE_MS)
         columns = [_MA5, _PERSISTENCE, _WITHDRAWAL, _QUALITY, _BUY if self.direction < 0 else _SELL]
         asset_out[fresh] = features[at[fresh]][:, columns]
 
@@ -128,7 +128,7 @@ class LiveOrderBook(BookProvider):
     def _asset(self, asset: str, ts_ms: int) -> Array | None:
         """One asset's own record: ``_rows`` copies all of them."""
         j = self._tracker.place.get(asset)
-        if j is None or not 0 <= ts_ms - self._tracker.state["ts"][j] <= BOOK_STALE_MS:
+        if j is None or not _fresh(int(self._tracker.state["ts"][j]), ts_ms):
             return None
         features: Array = self._tracker.state["features"][j]
         return features
@@ -158,3 +158,8 @@ class TableOrderBook(BookProvider):
                 rows = (self._places[d], day.features[row], day.snapshot_ts[row])
             self._found = (ts_ms, rows)
         return self._found[1]
+
+
+def _fresh(taken_ms: int, ts_ms: int) -> bool:
+    """Whether a snapshot of ``taken_ms`` (0 = none) is known at ``ts_ms``."""
+    return 0 < taken_ms <= ts_ms and ts_ms - taken_ms <= BOOK_STALE_MS

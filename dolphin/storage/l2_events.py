@@ -5,6 +5,7 @@ bbo, trade), ``side`` (B, S), ``price``, ``size`` (size 0 in an update = remove)
 from __future__ import annotations
 
 from collections.abc import Iterator
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -44,6 +45,6 @@ def read_l2_events(path: Path | str) -> Iterator[L2Message]:
     rows = np.stack([signs[side], prices, sizes], axis=1)
     changed = (np.diff(venue) != 0) | (np.diff(symbol) != 0) | (np.diff(kind) != 0) | (np.diff(times) != 0)
     edges = [0, *(np.flatnonzero(changed) + 1).tolist(), len(times)]
-    for first, last in zip(edges, edges[1:], strict=False):
+    for first, last in pairwise(edges):
         ts_ms = int(times[first]) // 1000
         yield L2Message(venues[venue[first]], symbols[symbol[first]], _NAMES[kinds[kind[first]]], ts_ms, rows[first:last])
