@@ -9,7 +9,7 @@ import math
 
 from dolphin.kernels._jit import kernel
 
-__all__ = ["adjust_confidence_nb", "adjust_exits_nb", "ars_adjustment_nb", "market_multiplier_nb"]
+__all__ = ["adjust_confidence_nb", "adjust_exits_nb", "ars_adjustment_nb", "market_multiplier_nb", "scale_beta_nb"]
 
 
 @kernel
@@ -27,6 +27,8 @@ def ars_adjustment_nb(depth_quality: float) -> float:
 @kernel
 def adjust_confidence_nb(confidence: float, eff: float, persistence: float) -> float:
     """OB-2: confidence after the book; 0.0 = the book is against the entry."""
+    if not -math.inf < persistence < math.inf:  # min(0.15, nan) is 0.15: an unknown would have had the largest effect
+        return confidence
     if eff > 0.10:
         return confidence * (1.0 + min(0.15, eff * persistence * 0.5))
     if eff < -0.15 and persistence > 0.60:
@@ -37,9 +39,22 @@ def adjust_confidence_nb(confidence: float, eff: float, persistence: float) -> f
 @kernel
 def market_multiplier_nb(eff: float, agreement: float) -> float:
     """OB-3: leverage factor from ``eff`` of the market's median imbalance and the share of assets that agree with it."""
+    if not -math.inf < agreement < math.inf:
+        return 1.0
     if eff > 0.10:
         return 1.0 + min(0.20, eff * agreement)
     return 1.0 - min(0.15, abs(eff) * agreement) if eff < -0.10 else 1.0
+
+
+@kernel
+def scale_beta_nb(beta: float, withdrawal_share: float, regime_signal: float) -> float:
+    """OB-4: the circuit breaker's beta, ``* (1 + 0.25*clamp(withdrawal_share, 0, 1))`` when regime_signal == 1.
+
+    ``withdrawal_share``: share of the assets with withdrawal_velocity < -0.20.
+    """
+    if regime_signal == 1 and withdrawal_share > 0.0:
+        return beta * (1.0 + 0.25 * min(withdrawal_share, 1.0))
+    return beta
 
 
 @kernel
