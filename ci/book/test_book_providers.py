@@ -216,6 +216,7 @@ def test_bad_snapshots_are_counted_and_do_not_reach_the_answers():
     assert live.get_signal("BTCUSDT", 6_001) is None
     assert live.get_signal("BTCUSDT", 999) is None
     assert live.ob_stale(1_500)
+    assert live.get_macro(1_500)["n_stale"] == 2
     for j in (1, 2):
         tracker.update(j, 1_600, *good)
     assert not live.ob_stale(1_600)
