@@ -1,1 +1,1 @@
-"""Nautilus side of the house: the only folder that may import nautilus_trader. Empty until the actor lands."""
+"""The NautilusTrader side of the house: the only folder that imports nautilus_trader. A thin wire, no alpha."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from nautilus_trader.model.data import Bar
 
-from actors.data_types import Snapshot
+from actors.data_types import Snapshot, Universe
 from dolphin.scanner.scan import Scanner
 
 __all__ = ["BarAssembler"]
@@ -20,7 +20,7 @@ class BarAssembler:
 
     def __init__(self, universe: tuple[str, ...], bar_seconds: int) -> None:
         self.late = 0
-        self._universe, self._column = universe, {name: j for j, name in enumerate(universe)}
+        self._universe = Universe(universe)
         self._bar_ms = bar_seconds * 1000
         self._scanner = Scanner(len(universe))
         self._ts = self._done = 0
@@ -31,7 +31,7 @@ class BarAssembler:
         """Take a bar in; return the snapshots that are complete now (none, one, or two)."""
         ts = bar.ts_event
         out: list[Snapshot] = []
-        column = self._column.get(bar.bar_type.instrument_id.symbol.value.removesuffix("-PERP"))
+        column = self._universe.column.get(bar.bar_type.instrument_id.symbol.value.removesuffix("-PERP"))
         if column is None:
             return out
         if ts <= self._done or ts < self._ts:
@@ -50,7 +50,9 @@ class BarAssembler:
         return out
 
     def _flush(self) -> Snapshot:
-        row = self._scanner.scan(self._closes[None], [self._ts // MS // self._bar_ms - 1])
+        # the nearest bar: some venues close a bar a millisecond before the full minute
+        bar = (self._ts // MS + self._bar_ms // 2) // self._bar_ms - 1
+        row = self._scanner.scan(self._closes[None], [bar])
         signal = float(row.vel_div[0]), float(row.velocity[0, 0]), float(row.velocity[0, -1])
         done = Snapshot(self._ts, self._universe, self._closes, signal)
         self._done, self._came, self._closes = self._ts, 0, np.full(len(self._universe), np.nan)

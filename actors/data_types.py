@@ -1,25 +1,45 @@
 """What travels through Nautilus' data engine besides its own types: one snapshot a tick, a barrier, and signals for the catalog."""
 
+import math
+from collections.abc import Iterable
+
 from nautilus_trader.core.data import Data
 from nautilus_trader.model.custom import customdataclass
 
 from dolphin.types import Array
 
-__all__ = ["DolphinSignal", "Marker", "Snapshot"]
+__all__ = ["DolphinSignal", "Marker", "Snapshot", "Universe"]
+
+
+class Universe(tuple[str, ...]):
+    """Names of the assets in column order; ``column`` tells the place of each."""
+
+    column: dict[str, int]
+
+    def __new__(cls, names: Iterable[str]) -> "Universe":
+        made = super().__new__(cls, names)
+        made.column = {name: j for j, name in enumerate(made)}
+        return made
 
 
 class Snapshot(Data):
     """One bar of the whole universe: ``closes`` float64[n_assets] of ``assets`` (NaN = no price), and the scan of that bar.
 
-    ``ts_event`` is the bar's close, ns UTC. ``assets`` is one tuple object for as long as the universe stays the same.
+    ``ts_event`` is the bar's close, ns UTC. ``assets`` is one object for as long as the universe stays the same.
     """
 
     __slots__ = ("_ts", "assets", "closes", "v50", "v750", "vel_div")
 
     def __init__(self, ts: int, assets: tuple[str, ...], closes: Array, signal: tuple[float, float, float]) -> None:
         """``signal`` = (vel_div, v50, v750), NaN = unknown."""
-        self._ts, self.assets, self.closes = ts, assets, closes
+        self._ts, self.closes = ts, closes
+        self.assets = assets if type(assets) is Universe else Universe(assets)
         self.vel_div, self.v50, self.v750 = signal
+
+    def close(self, symbol: str) -> float:
+        """Close of ``symbol``, NaN for a name that is not in the universe."""
+        place = self.assets.column.get(symbol, -1)
+        return math.nan if place < 0 else float(self.closes[place])
 
     @property
     def ts_event(self) -> int:

@@ -1,13 +1,14 @@
 """Delivery of day tables to the backtest engine: one snapshot a tick, and quotes only for names with an order or a position.
 
 A quote comes ``latency + 1 ms`` after its bar's close, so that an order sent at the close, on its way for ``latency``, meets exactly it.
-A name whose bar has no price is quoted at its last one, ``stale_spread_bps`` wide.
+A name whose bar has no price is quoted at its last one, ``stale_spread_bps`` wide. Bid and ask lie on ticks, the close between them.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Iterator, Mapping, Set
+from itertools import chain, pairwise
 from typing import Any
 
 from nautilus_trader.model.data import CustomData, DataType, QuoteTick
@@ -15,9 +16,10 @@ from nautilus_trader.model.identifiers import ClientId
 from nautilus_trader.model.instruments import Instrument
 from nautilus_trader.model.objects import Quantity
 
-from actors.data_types import Marker, Snapshot
+from actors.data_types import Marker, Snapshot, Universe
 from dolphin.config import VenueConfig
 from dolphin.engine.records import DayRows
+from dolphin.errors import ConfigError
 
 __all__ = ["CLIENT", "Delivery"]
 
@@ -25,7 +27,9 @@ CLIENT = ClientId("DOLPHIN")
 """Data client of the snapshots."""
 
 MS = 1_000_000
-DEEP = 1e6
+DEEP, DEEPEST = 1e6, 1e13
+DUST = 1e-6
+"""Ticks that a price may be off its tick by the rounding of floats."""
 
 
 class Delivery:
@@ -37,35 +41,49 @@ class Delivery:
         self._after = int((venue.latency_ms + 1.0) * MS)
         self._last: dict[str, float] = {}
         self._newest: dict[str, QuoteTick] = {}
+        self._until = -1
         self.quoted: dict[str, tuple[float, float]] = {}
 
     def chunks(self, days: Iterable[DayRows]) -> Iterator[list[Any]]:
         """Snapshot and barrier of each tick, then the quotes that are wanted once the snapshot has been handled."""
         snapshot, marker = DataType(Snapshot), DataType(Marker)
-        for day in days:
-            column = {name: j for j, name in enumerate(day.assets)}
-            signals = zip(day.vel_div.tolist(), day.v50.tolist(), day.v750.tolist(), strict=True)
-            for closes, signal, ts in zip(day.closes, signals, (day.ts_ms * MS).tolist(), strict=True):
-                yield [CustomData(snapshot, Snapshot(ts, day.assets, closes, signal)), CustomData(marker, Marker(ts))]
-                if self._active:
-                    quotes = [self._quote(name, closes[column[name]] if name in column else math.nan, ts) for name in sorted(self._active)]
-                    yield [quote for quote in quotes if quote is not None]
-                if self._active and self._venue.order_style == "maker":
-                    yield [again for symbol in sorted(self._active) if (again := self._again(symbol, ts)) is not None]
+        for tick, after in pairwise(chain(_ticks(days), [None])):
+            if tick is None:
+                return
+            ts = tick.ts_event
+            if ts <= self._until:
+                late = f"the quotes of a bar would come after the next bar ({ts} ns)"
+                raise ConfigError(f"venue.latency_ms = {self._venue.latency_ms!r}: {late}")
+            yield [CustomData(snapshot, tick), CustomData(marker, Marker(ts))]
+            # an empty chunk would end the whole stream
+            if found := [quote for name in sorted(self._active) if (quote := self._quote(name, tick, after)) is not None]:
+                yield found
+            if self._venue.order_style == "maker" and (again := [q for name in sorted(self._active) if (q := self._again(name, ts))]):
+                yield again
 
-    def _quote(self, symbol: str, close: float, ts: int) -> QuoteTick | None:
-        spread = self._venue.spread_bps
+    def _price(self, symbol: str, tick: Snapshot, after: Snapshot | None) -> float:
+        """Close of the bar, moved on the straight line to the next one by the time that an order is under way; NaN = no price."""
+        close = tick.close(symbol)
+        later = close if after is None else after.close(symbol)
+        if after is None or not 0.0 < later < math.inf:
+            return close
+        return close + (later - close) * self._venue.latency_ms * MS / (after.ts_event - tick.ts_event)
+
+    def _quote(self, symbol: str, tick: Snapshot, after: Snapshot | None) -> QuoteTick | None:
+        spread, close, ts = self._venue.spread_bps, self._price(symbol, tick, after), tick.ts_event
         if not 0.0 < close < math.inf:
             close, spread = self._last.get(symbol, math.nan), self._venue.stale_spread_bps
         if not close > 0.0:
             return None
         self._last[symbol] = close
         instrument, half = self._instruments[symbol], 0.5e-4 * spread
-        bid, ask = instrument.make_price(close * (1.0 - half)), instrument.make_price(close * (1.0 + half))
-        if ask <= bid and spread > 0.0:
-            ask = instrument.make_price(bid.as_double() + float(instrument.price_increment))
+        step = float(instrument.price_increment)
+        below = max(math.floor(close * (1.0 - half) / step + DUST), 1)
+        above = max(math.ceil(close * (1.0 + half) / step - DUST), below + (spread > 0.0))
+        bid, ask = instrument.make_price(below * step), instrument.make_price(above * step)
         self.quoted[symbol] = bid.as_double(), ask.as_double()
-        depth = Quantity(max(DEEP, DEEP / close), instrument.size_precision)
+        depth = Quantity(min(max(DEEP, DEEP / close), DEEPEST), instrument.size_precision)
+        self._until = ts + self._after
         self._newest[symbol] = QuoteTick(instrument.id, bid, ask, depth, depth, ts + self._after, ts + self._after)
         return self._newest[symbol]
 
@@ -74,4 +92,13 @@ class Delivery:
         quote, late = self._newest.get(symbol), ts + 2 * self._after
         if quote is None or quote.ts_event != ts + self._after:
             return None
+        self._until = late
         return QuoteTick(quote.instrument_id, quote.bid_price, quote.ask_price, quote.bid_size, quote.ask_size, late, late)
+
+
+def _ticks(days: Iterable[DayRows]) -> Iterator[Snapshot]:
+    for day in days:
+        assets = Universe(day.assets)
+        signals = zip(day.vel_div.tolist(), day.v50.tolist(), day.v750.tolist(), strict=True)
+        for closes, signal, ts in zip(day.closes, signals, (day.ts_ms * MS).tolist(), strict=True):
+            yield Snapshot(ts, assets, closes, signal)

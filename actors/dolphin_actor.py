@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import json
-import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 import msgspec
+import numpy as np
 from nautilus_trader.core.data import Data
 from nautilus_trader.model.data import Bar, BarType, DataType, InstrumentStatus, QuoteTick
 from nautilus_trader.model.enums import MarketStatusAction
@@ -22,8 +22,8 @@ from actors.delivery import CLIENT
 from actors.orders import OrderDesk
 from actors.trip import Trip, settle
 from dolphin.engine.nd import NDAlphaEngine
-from dolphin.engine.records import table_rows
-from dolphin.errors import ConfigError
+from dolphin.engine.records import DayRows, table_rows
+from dolphin.errors import ConfigError, DolphinError
 from dolphin.grid.embedded import EmbeddedGrid
 from dolphin.grid.port import GridPort, pnl_map
 from dolphin.report.venue import VenueTrade
@@ -36,6 +36,14 @@ __all__ = ["DolphinActor"]
 MS = 1_000_000
 LONGEST_GAP = 3
 """Bars that may be missing between two ticks without a mark."""
+HALTED = (
+    MarketStatusAction.HALT,
+    MarketStatusAction.PAUSE,
+    MarketStatusAction.SUSPEND,
+    MarketStatusAction.CLOSE,
+    MarketStatusAction.NOT_AVAILABLE_FOR_TRADING,
+)
+NO_ROWS = DayRows((), np.empty((0, 0)), np.empty(0), np.empty(0), np.empty(0), np.empty(0, dtype=np.int64))
 
 
 class DolphinActor(Strategy):
@@ -44,6 +52,7 @@ class DolphinActor(Strategy):
     def __init__(self, config: DolphinActorConfig, engine: NDAlphaEngine | None = None, grid: GridPort | None = None) -> None:
         """``engine`` with layers attached already (default: a bare one from the configuration); ``grid``: where results go."""
         super().__init__(config)
+        _check(config)
         self.direction = LANES[config.lane]
         self.engine = engine if engine is not None else NDAlphaEngine(config.engine)
         self.grid = grid if grid is not None else EmbeddedGrid()
@@ -56,55 +65,97 @@ class DolphinActor(Strategy):
         self.gaps: list[tuple[int, int]] = []
         """(ns before, ns after) of every hole of more than 3 bars."""
         self.posture: str = config.posture
-        self._assembler = BarAssembler(config.universe, config.bar_seconds) if config.source == "bars" and config.universe else None
+        self._assembler = BarAssembler(config.universe, config.bar_seconds) if config.source == "bars" else None
         self._pending_acb: tuple[float, float] | None = None
         self._pending_posture: str | None = None
         self._processed_dates: set[str] = set()
+        self._unpublished: dict[str, dict[str, Any]] = {}
+        self._stopped: tuple[bytes, int] | None = None
         self._assets: tuple[str, ...] = ()
         self._day = -1
         self._last_ts = 0
 
     def on_start(self) -> None:
         """Listen, and look at what the venue already holds: a position that nobody here opened is safe mode at once."""
-        if self.config.source == "bars":
+        if self.config.source == "bars" or self.config.mode == "day":
             for symbol in self.config.universe:
-                self.subscribe_bars(BarType.from_str(f"{symbol}-PERP.{self.config.orders.name}-{self.config.bar_spec}"))
-        else:
+                self.subscribe_bars(_bar_type(self.config, symbol))
+        if self.config.source == "snapshots":
             self.subscribe_data(DataType(Snapshot), client_id=CLIENT)
-        if self.config.orders.order_style == "maker":
-            self.msgbus.subscribe(f"data.quotes.{self.config.orders.name}.*", self.on_quote_tick)
+        for topic, handler in self._topics():
+            self.msgbus.subscribe(topic, handler)
+        self.desk.compare()
+
+    def on_resume(self) -> None:
+        """Go on in the day in which ``on_stop`` came."""
+        if self._stopped is not None:
+            data, self._day = self._stopped
+            self.engine, self._stopped = self.engine.restored(data), None
+        for topic, handler in self._topics():
+            self.msgbus.subscribe(topic, handler)
         self.desk.compare()
 
     def on_stop(self) -> None:
-        """Flatten if configured, and close the engine's day."""
-        if self.config.orders.flatten_on_stop:
-            self.desk.flatten()
+        """Publish the day so far. What is saved afterwards still has the day open: a restart goes on in it.
+
+        A position stays, unless Nautilus' own ``manage_stop`` of the configuration closed it before.
+        """
+        for topic, handler in self._topics():
+            self.msgbus.unsubscribe(topic, handler)
+        self._stopped = self.engine.snapshot(), self._day
         self._end_day()
 
     def on_save(self) -> dict[str, bytes]:
-        """The engine, the order desk's trip and the dates that are done: everything that a restart must not repeat or forget."""
-        state = {"day": self._day, "last_ts": self._last_ts, "dates": sorted(self._processed_dates), "safe": self.desk.safe_reason}
-        trips = [self.desk.trip, self.desk.refused]
-        return {"engine": self.engine.snapshot(), "state": json.dumps(state).encode(), "trips": msgspec.json.encode(trips)}
+        """The engine, the order desk's trips, what other threads have said and the dates that are done."""
+        engine, day = self._stopped or (self.engine.snapshot(), self._day)
+        state = {
+            "lane": self.config.lane,
+            "day": day,
+            "last_ts": self._last_ts,
+            "dates": sorted(self._processed_dates),
+            "safe": self.desk.safe_reason,
+            "queued": self.desk.queued,
+            "acb": self._pending_acb,
+            "posture": self._pending_posture or self.posture,
+        }
+        trips = [self.desk.trip, self.desk.refused, *self.desk.strays]
+        return {"engine": engine, "state": json.dumps(state).encode(), "trips": msgspec.json.encode(trips)}
 
     def on_load(self, state: dict[str, bytes]) -> None:
-        """Go on from ``on_save``."""
-        self.engine = NDAlphaEngine.restore(self.config.engine, state["engine"])
+        """Go on from ``on_save``, in the stricter of the saved posture and the configured one; the rest of an entry is not sent again.
+
+        Raises ``ConfigError`` for the state of another lane or of other engine settings; nothing is changed then.
+        """
         values = json.loads(state["state"])
+        if values["lane"] != self.config.lane:
+            raise ConfigError(f"lane = {self.config.lane!r}: the saved state is of lane {values['lane']!r}")
+        trips = msgspec.json.decode(state["trips"], type=list[Trip | None])
+        self.engine = self.engine.restored(state["engine"])
         self._day, self._last_ts = values["day"], values["last_ts"]
         self._processed_dates = set(values["dates"])
-        self.desk.safe_reason = values["safe"]
-        self.desk.trip, self.desk.refused = msgspec.json.decode(state["trips"], type=list[Trip | None])
-        if self.desk.trip is not None:
-            self.desk.active.add(self.desk.trip.symbol)
+        self._pending_acb = tuple(values["acb"]) if values["acb"] else None
+        self.posture = max(self.posture, values["posture"], key=list(Posture).index)
+        self._pending_posture = self.posture
+        desk = self.desk
+        desk.safe_reason, desk.queued = values["safe"], values["queued"]
+        desk.trip, desk.refused = trips[:2]
+        desk.strays = [trip for trip in trips[2:] if trip is not None]
+        for trip in (desk.trip, *desk.strays):
+            if trip is not None:
+                trip.rest = 0.0
+                desk.active.add(trip.symbol)
 
     def on_data(self, data: Data) -> None:
-        if type(data) is Snapshot:
+        if type(data) is not Snapshot:
+            return
+        if self.config.mode == "day":
+            self._on_date(date_of(data.ts_event // MS - 1))
+        else:
             self._on_snapshot(data)
 
     def on_bar(self, bar: Bar) -> None:
         if self.config.mode == "day":
-            self._on_date(date_of((bar.ts_event // MS) - 1))
+            self._on_date(date_of(bar.ts_event // MS - 1))
         elif self._assembler is not None:
             for snapshot in self._assembler.add(bar):
                 self._on_snapshot(snapshot)
@@ -114,8 +165,7 @@ class DolphinActor(Strategy):
 
     def on_instrument_status(self, data: InstrumentStatus) -> None:
         symbol = data.instrument_id.symbol.value.removesuffix("-PERP")
-        halted = data.action in (MarketStatusAction.HALT, MarketStatusAction.PAUSE, MarketStatusAction.SUSPEND)
-        (self.desk.halted.add if halted else self.desk.halted.discard)(symbol)
+        (self.desk.halted.add if data.action in HALTED else self.desk.halted.discard)(symbol)
 
     def on_order_filled(self, event: OrderFilled) -> None:
         self.desk.on_filled(event)
@@ -139,16 +189,19 @@ class DolphinActor(Strategy):
 
     def _on_posture_event(self, posture: str) -> None:
         """From any thread: keep the newest posture for the next bar. Raises ``ConfigError`` for an unknown one."""
-        if posture not in Posture.__members__:
+        if not isinstance(posture, str) or posture not in Posture.__members__:
             raise ConfigError(f"posture = {posture!r}: no such posture; known: {', '.join(Posture)}")
         self._pending_posture = posture
 
-    def _take_pending(self) -> None:
+    def _take_acb(self) -> None:
+        # one load and one store with no call between them: the interpreter changes threads at calls, so nothing is lost in the middle
         acb, self._pending_acb = self._pending_acb, None
         if acb is not None:
             self.engine.update_acb_boost(*acb)
+
+    def _take_posture(self) -> None:
         posture, self._pending_posture = self._pending_posture, None
-        if posture is not None and posture != self.posture:
+        if posture is not None:
             self.posture = posture
             if self._day >= 0:
                 self.engine.update_posture(posture)
@@ -165,12 +218,13 @@ class DolphinActor(Strategy):
         day = (ts - 1) // 86_400_000_000_000
         if day != self._day:
             self._begin_day(day)
-        self._take_pending()
+        self._take_posture()
+        self._take_acb()
         if tick.assets is not self._assets:
             self._assets = tick.assets
             self.engine.set_universe(tick.assets)
         desk = self.desk
-        if desk.trip is not None or desk.refused is not None:
+        if not desk.idle:
             desk.on_bar(self._held_closes(tick))
         result = self.engine.process_row(tick.closes, tick.vel_div, tick.v50, tick.v750, ts // MS)
         if result.exit is not None:
@@ -181,14 +235,14 @@ class DolphinActor(Strategy):
             desk.enter(result.entry)
 
     def _held_closes(self, tick: Snapshot) -> dict[str, float]:
-        names = {trip.symbol for trip in (self.desk.trip, self.desk.refused) if trip is not None}
-        return {name: float(tick.closes[tick.assets.index(name)]) if name in tick.assets else math.nan for name in names}
+        names = {trip.symbol for trip in (self.desk.trip, self.desk.refused, *self.desk.strays) if trip is not None}
+        return {name: tick.close(name) for name in names}
 
     def _begin_day(self, day: int) -> None:
         self._end_day()
-        self._take_pending()
-        self._day = day
+        self._take_posture()
         self.engine.begin_day(date_of(day * 86_400_000), self.direction, self.posture)
+        self._day = day
 
     def _end_day(self) -> None:
         if self._day < 0:
@@ -196,24 +250,51 @@ class DolphinActor(Strategy):
         before = len(self.engine.trades)
         result = self.engine.end_day()
         self._day = -1
-        self._publish(result)
         for trade in self.engine.trades[before:]:
             self.desk.leave(trade)
+        self._publish(result)
 
     def _on_date(self, date: str) -> None:
-        """Day mode: the first bar of a date runs its table, once; in HIBERNATE an empty frame closes what is open."""
-        if date in self._processed_dates:
+        """Day mode: the first bar of a date runs its table, once in all lives of the lane; in HIBERNATE nothing is read, an empty frame
+        closes what is open. A boost told from outside counts until the day begins: then the attached breaker is asked.
+        """
+        if date in self._processed_dates or self._known_to_grid(date):
             return
+        self._take_posture()
+        halted = self.posture == Posture.HIBERNATE
+        rows = NO_ROWS if halted else table_rows(read_day(Path(self.config.data_dir) / f"{date}.parquet"))
         self._processed_dates.add(date)
-        self._take_pending()
-        rows = table_rows(read_day(Path(self.config.data_dir) / f"{date}.parquet"))
-        if self.posture == Posture.HIBERNATE:
-            rows = rows.head(0)
+        self._take_acb()
         self._publish(self.engine.process_rows(date, rows, direction=self.direction, posture=self.posture))
 
+    def _known_to_grid(self, date: str) -> bool:
+        """Whether an earlier life has published ``date``. As long as the grid does not say, the answer is yes: better late than twice."""
+        try:
+            known = self.grid.get(pnl_map(self.direction), date) is not None
+        except DolphinError as error:
+            self.log.error(f"{date} waits for the grid: {error}")
+            return True
+        if known:
+            self._processed_dates.add(date)
+            self.log.warning(f"{date} has a result in the grid: not run again")
+        return known
+
     def _publish(self, result: Mapping[str, Any]) -> None:
+        """Put the day's record into the grid; a grid that refuses gets it again with the next one. JSON knows no NaN: it becomes null."""
         record = {"schema": "dolphin.day/1", "ts_ms": self.clock.timestamp_ms(), **result}
-        self.grid.put(pnl_map(self.direction), str(result["date"]), record)
+        self._unpublished[str(result["date"])] = msgspec.json.decode(msgspec.json.encode(record))
+        for date, waiting in list(self._unpublished.items()):
+            try:
+                self.grid.put(pnl_map(self.direction), date, waiting)
+            except DolphinError as error:
+                self.log.error(f"the result of {date} is not in the grid: {error}")
+            else:
+                del self._unpublished[date]
+
+    def _topics(self) -> list[tuple[str, Callable[[Any], None]]]:
+        venue = self.config.orders.name
+        quotes = [(f"data.quotes.{venue}.*", self.on_quote_tick)] if self.config.orders.order_style == "maker" else []
+        return [*quotes, (f"data.status.{venue}.*", self.on_instrument_status)]
 
     def _signal(self, action: str, record: Mapping[str, Any], ts: int) -> None:
         names = ("notional", "leverage", "fraction", "vel_div")
@@ -233,9 +314,29 @@ def parse_acb(payload: str | bytes | Mapping[str, Any]) -> tuple[float, float]:
     """``(boost, beta)`` of a circuit-breaker record. Raises ``ConfigError`` unless both are finite, 1 <= boost <= 3, 0 <= beta <= 1."""
     try:
         record = payload if isinstance(payload, Mapping) else json.loads(payload)
-        boost, beta = float(record["boost"]), float(record["beta"])
-    except (TypeError, ValueError, KeyError) as error:
-        raise ConfigError(f"circuit breaker record {payload!r} cannot be read: {error!r}") from error
+        values = record["boost"], record["beta"]
+        boost, beta = map(float, values)
+    except (TypeError, ValueError, KeyError, OverflowError, RecursionError) as error:
+        raise ConfigError(f"circuit breaker record {str(payload)[:200]!r} cannot be read: {error!r}") from error
+    if any(isinstance(value, bool | str | bytes) for value in values):
+        raise ConfigError(f"circuit breaker record has boost {values[0]!r}, beta {values[1]!r}; expected two numbers")
     if not (1.0 <= boost <= 3.0 and 0.0 <= beta <= 1.0):
         raise ConfigError(f"circuit breaker record has boost {boost!r}, beta {beta!r}; expected 1 <= boost <= 3 and 0 <= beta <= 1")
     return boost, beta
+
+
+def _bar_type(config: DolphinActorConfig, symbol: str) -> BarType:
+    return BarType.from_str(f"{symbol}-PERP.{config.orders.name}-{config.bar_spec}")
+
+
+def _check(config: DolphinActorConfig) -> None:
+    """Raise ``ConfigError`` for settings that would make the lane listen to nothing, or count its bars wrongly."""
+    seconds = config.bar_seconds
+    if seconds < 1 or 86_400 % seconds:
+        raise ConfigError(f"bar_seconds = {seconds!r}: expected a divisor of 86400")
+    if config.source == "bars":
+        if not config.universe:
+            raise ConfigError("universe = (): source bars needs the names whose bars it listens to")
+        spec = _bar_type(config, config.universe[0]).spec.timedelta.total_seconds()
+        if spec != seconds:
+            raise ConfigError(f"bar_spec = {config.bar_spec!r} is {spec:g} s, bar_seconds = {seconds}")

@@ -1,4 +1,6 @@
-"""Our own pre-trade limits. Nautilus' risk engine checks neither notional nor leverage on margin accounts, so nothing else would.
+"""Our own pre-trade limits, and the view of the venue that they and the desk have.
+
+Nautilus' risk engine checks neither notional nor leverage on margin accounts, so nothing else would.
 
 Only entries are refused: an exit, which is reduce-only, may always leave.
 """
@@ -9,10 +11,16 @@ import math
 from collections import deque
 from dataclasses import dataclass, field
 from enum import StrEnum
+from typing import Any
+
+from nautilus_trader.model.currencies import USDT
+from nautilus_trader.model.identifiers import InstrumentId, Venue
+from nautilus_trader.model.instruments import Instrument
+from nautilus_trader.trading.strategy import Strategy
 
 from dolphin.config import VenueConfig
 
-__all__ = ["Denial", "OrderLimits"]
+__all__ = ["Denial", "OrderLimits", "VenueView", "order_quantity"]
 
 MINUTE_NS = 60_000_000_000
 
@@ -63,3 +71,50 @@ class OrderLimits:
         while self._sent and self._sent[0] <= ts - MINUTE_NS:
             self._sent.popleft()
         return Denial.MAX_ORDERS_MINUTE if len(self._sent) >= self.config.max_orders_minute else None
+
+
+class VenueView:
+    """What Nautilus' cache knows of a venue, by symbol (BTCUSDT)."""
+
+    def __init__(self, strategy: Strategy, name: str) -> None:
+        self.strategy, self.venue = strategy, Venue(name)
+
+    def instrument(self, symbol: str) -> Instrument | None:
+        """The perpetual of ``symbol``, or None."""
+        return self.strategy.cache.instrument(InstrumentId.from_str(f"{symbol}-PERP.{self.venue}"))
+
+    def step(self, symbol: str) -> float:
+        """Step of its quantities, 0 when it is unknown."""
+        instrument = self.instrument(symbol)
+        return float(instrument.size_increment) if instrument else 0.0
+
+    def middle(self, symbol: str, since: int = 0) -> float:
+        """Middle of the newest quote, NaN when there is none, or none ``since`` (ns)."""
+        quote = self.strategy.cache.quote_tick(InstrumentId.from_str(f"{symbol}-PERP.{self.venue}"))
+        if quote is None or quote.ts_event < since:
+            return math.nan
+        return 0.5 * float(quote.bid_price.as_double() + quote.ask_price.as_double())
+
+    def equity(self) -> float:
+        """Balance of the account, USDT; 0 without one."""
+        account = self.strategy.portfolio.account(self.venue)
+        balance = account.balance_total(USDT) if account is not None else None
+        return float(balance.as_double()) if balance is not None else 0.0
+
+    def positions(self) -> dict[str, float]:
+        """Signed quantity of all open positions, whosever they are."""
+        net: dict[str, float] = {}
+        for position in self.strategy.cache.positions_open(venue=self.venue):
+            symbol = position.instrument_id.symbol.value.removesuffix("-PERP")
+            net[symbol] = net.get(symbol, 0.0) + position.signed_qty
+        return net
+
+
+def order_quantity(instrument: Any, quantity: float) -> Any:
+    """``quantity`` as a Nautilus ``Quantity``, rounded down to the instrument's step (half a millionth of a step forgives float dust).
+
+    Zero for less than a step, and for a quantity that is not finite.
+    """
+    step = float(instrument.size_increment)
+    steps = math.floor(quantity / step + 5e-7) if quantity < math.inf else 0
+    return instrument.make_qty(steps * step) if steps > 0 else type(instrument.size_increment).zero(instrument.size_precision)

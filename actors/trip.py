@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from msgspec import Struct
@@ -12,7 +13,10 @@ __all__ = ["DeskTotals", "Intent", "Leg", "Trip", "settle"]
 
 
 class Intent(Struct):
-    """Why an order exists, written down before it is sent. ``purpose``: ENTRY, EXIT, or STRAY = sends back what came after the end."""
+    """Why an order exists, written down before it is sent. ``purpose``: ENTRY or EXIT; ``style``: market or maker.
+
+    ``cancelling``: we asked for its cancellation; ``asked``: how often it was asked after in vain, ``alarm``: number of the next time.
+    """
 
     client_order_id: str
     purpose: str
@@ -24,6 +28,7 @@ class Intent(Struct):
     style: str
     cancelling: bool = False
     asked: int = 0
+    alarm: int = 0
 
 
 class DeskTotals(Struct):
@@ -37,9 +42,18 @@ class DeskTotals(Struct):
     funding: float = 0.0
     denied: dict[str, int] = {}
 
+    def add(self, quantity: float, price: float, fee: float, selling: bool) -> None:
+        """Take a fill in."""
+        self.fills += 1
+        self.cash += quantity * price if selling else -quantity * price
+        self.fees += fee
+
 
 class Leg(Struct):
-    """Fills of one side: ``quantity``, ``value`` (sum of price * quantity, USDT), ``mid_value`` (the same at the middle of the quote)."""
+    """Fills of one side: ``quantity``, ``value`` (sum of price * quantity, USDT), ``mid_value`` (the same at the middle of the quote).
+
+    A negative quantity gives back what an exit took too much.
+    """
 
     quantity: float = 0.0
     value: float = 0.0
@@ -67,7 +81,8 @@ class Trip(Struct):
     """From the engine's entry until the venue is flat again. Quantities are unsigned; ``direction`` as in the engine.
 
     ``last_close``: newest valid close of the asset; ``rest``: quantity of the entry that is still to be filled; ``denied``: why no order
-    was sent, or why the trip ended otherwise than by our exit.
+    was sent, or why the trip ended otherwise than by our exit. ``orders``: ids of all its orders, ``working``: of the one under way;
+    ``since``, ``patience``: from when to when (ns) maker orders are tried; ``paused``: an exit has failed, the next bar tries again.
     """
 
     symbol: str
@@ -84,13 +99,39 @@ class Trip(Struct):
     funding: float = 0.0
     leaving: bool = False
     exit_attempts: int = 0
+    orders: list[str] = []
+    working: str = ""
+    since: int = 0
+    patience: int = 0
+    paused: bool = False
     model_trade: dict[str, Any] | None = None
 
     @property
     def held(self) -> float:
-        """Quantity that the venue holds for this trip; rounding dust of sums counts as nothing."""
+        """Quantity that the venue holds for this trip (negative: exits took too much); rounding dust of sums counts as nothing."""
         held = self.entry.quantity - self.exit.quantity
         return held if abs(held) > 0.5 * self.step else 0.0
+
+    @classmethod
+    def of(cls, entry: Mapping[str, Any], step: float) -> Trip:
+        """Of a position that the engine has opened (``NDPosition.to_dict``)."""
+        close = float(entry["entry_price"])
+        quantity = float(entry["notional"]) / close if close > 0.0 else 0.0
+        return cls(str(entry["asset"]), int(entry["direction"]), quantity, close, int(entry["entry_bar"]), step, Leg(), Leg(), close)
+
+    @classmethod
+    def late(cls, intent: Intent, step: float) -> Trip:
+        """For the fill of an entry that came after its trip had ended: to be closed at once."""
+        direction = -1 if intent.side == "SELL" else 1
+        key, close = intent.client_order_id, intent.close
+        return cls(intent.symbol, direction, 0.0, close, -1, step, Leg(), Leg(), close, leaving=True, orders=[key])
+
+    def book(self, purpose: str, quantity: float, price: float, mid: float, fee: float, maker: bool) -> None:
+        """Take a fill in; the quantity of an EXIT is negative when its order gave back what others took too much."""
+        (self.entry if purpose == "ENTRY" else self.exit).add(quantity, price, mid, fee, maker)
+        if purpose == "ENTRY":
+            self.rest = self.rest - quantity if self.rest - quantity > 0.5 * self.step else 0.0
+        self.exit_attempts = 0
 
 
 def settle(trip: Trip) -> VenueTrade:

@@ -92,7 +92,35 @@ try:
     main()
 except SystemExit:
     pass
-print([name for name in sys.modules if "nautilus" in name or name == "pandas"])
+print([name for name in sys.modules if name.startswith("nautilus_trader") or name == "pandas"])
 """
     printed = run(sys.executable, "-c", code, "backtest", "--klines", "klines", cwd=folder)
     assert printed.splitlines()[-1] == "[]"
+
+
+TRADING_NODE = """
+import asyncio
+from decimal import Decimal
+from nautilus_trader.adapters.sandbox.config import SandboxExecutionClientConfig
+from nautilus_trader.adapters.sandbox.factory import SandboxLiveExecClientFactory
+from nautilus_trader.config import ImportableStrategyConfig, LoggingConfig, TradingNodeConfig
+from nautilus_trader.live.node import TradingNode
+
+path = "actors.dolphin_actor:DolphinActor"
+strategy = ImportableStrategyConfig(strategy_path=path, config_path="actors.config:DolphinActorConfig", config={"lane": "GREEN"})
+venue = SandboxExecutionClientConfig(venue="BINANCE", starting_balances=["25_000 USDT"], default_leverage=Decimal(5))
+config = TradingNodeConfig(strategies=[strategy], exec_clients={"BINANCE": venue}, logging=LoggingConfig(log_level="ERROR"))
+asyncio.set_event_loop(asyncio.new_event_loop())
+node = TradingNode(config)
+node.add_exec_client_factory("BINANCE", SandboxLiveExecClientFactory)
+node.build()
+(actor,) = node.trader.strategies()
+print(type(actor).__name__, actor.direction, actor.config.lane)
+node.dispose()
+"""
+
+
+def test_a_trading_node_takes_the_strategy(tmp_path):
+    """`TradingNode.build` with a sandbox venue makes a DolphinActor of the importable configuration."""
+    (tmp_path / "node.py").write_text(TRADING_NODE)
+    assert "DolphinActor 1 GREEN" in run(sys.executable, "node.py", cwd=tmp_path)

@@ -160,9 +160,9 @@ def peak() -> float:
 
 
 def main() -> list[Row]:
-    wide, narrow = min(actor(day(400)) for _ in range(3)), min(actor(day(50)) for _ in range(3))
+    wide, narrow = min(actor(day(400)) for _ in range(6)), min(actor(day(50)) for _ in range(6))
     schedule = quoted(400)
-    nothing, peer = min(empty(400, schedule) for _ in range(3)), min(bars(400) for _ in range(2))
+    nothing, peer = min(empty(400, schedule) for _ in range(6)), min(bars(400) for _ in range(2))
     what = f"{TICKS:,} ticks x 400 names, {wide[1]} orders"
     return [
         row(f"Nautilus day, {what}, per tick", wide[0], peer, 100.0, 200.0, f"400 bars a tick in BacktestEngine, {SLICE} ticks"),

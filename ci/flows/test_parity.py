@@ -61,10 +61,10 @@ def test_a_planted_difference_is_named(market, field):
 
 
 def test_latency_and_spread_move_fills_and_no_decision(market):
-    """Ten bars late and 40 bps wide: the trades are the same, the fills are worse, the sums still hold."""
+    """45 s late and 40 bps wide: the trades are the same, the fills are worse, the sums still hold."""
     _, tables = market
     plain, _, near, _ = venue_run(tables)
-    settings = Settings(venue=msgspec.structs.replace(Settings().venue, latency_ms=600_000.0, spread_bps=40.0))
+    settings = Settings(venue=msgspec.structs.replace(Settings().venue, latency_ms=45_000.0, spread_bps=40.0))
     moved, _, far, _ = venue_run(tables, settings)
     assert first_difference(plain, moved) == ""
     assert sum(trade.slippage for trade in far.trades) < sum(trade.slippage for trade in near.trades)
@@ -119,6 +119,18 @@ def test_a_universe_that_changes_overnight_keeps_trading(market):
     changed = [tables[0], smaller]
     trades, _, _, _ = venue_run(changed)
     assert first_difference(day_way(changed, Settings(), -1).trades, trades) == ""
+
+
+def test_four_hundred_assets_trade_alike(tmp_path):
+    """A wide universe, ranked by IRP on every signal: Nautilus makes the engine's trades."""
+    settings = Settings(synthetic=SyntheticConfig(assets=400, days=1), paths=PathsConfig(cache=str(tmp_path)))
+    store = KlineStore(cached_market(settings, progress))
+    folder, _ = cached_scan(store, settings, "", "", track=progress)
+    tables = [read_day(path) for path in list_days(folder)]
+    trades, _, summary, _ = venue_run(tables)
+    assert len(table_rows(tables[0]).assets) == 400
+    assert first_difference(day_way(tables, Settings(), -1).trades, trades) == ""
+    assert summary.fills == summary.orders > 4
 
 
 @pytest.mark.real_data

@@ -29,6 +29,7 @@ __all__ = ["NDAlphaEngine"]
 
 TRADES_AT_ONCE = 64
 BTC = "BTCUSDT"
+_REFUSED = tuple(BarResult(refusals=(code.name,) if code else ()) for code in Refusal)
 _NO_DAY = "a bar outside a day: call begin_day first"
 
 
@@ -62,6 +63,7 @@ class NDAlphaEngine:
         self._funding: FundingSeries | None = None
         self._out_trades = np.zeros(TRADES_AT_ONCE, dtype=TRADE)
         self._live: LiveRows | None = None
+        self._work: Work
         self._lay_out()
 
     @property
@@ -199,12 +201,14 @@ class NDAlphaEngine:
         if self._ob is not None:
             fill_book_row(self._ob, self._history.assets, int(self._state["direction"][0]), ts, live.book, row)
         closed = self._advance(live.frame, live.book, live.codes, (row, row + 1))
-        code = Refusal(int(live.codes[row]))
+        code = live.codes.item(row)
         self._refusals[code] += 1
-        entry = self.position.to_dict() if code is Refusal.NONE and self.position else None
         if live.full():
             self._fold_live()
-        return BarResult(entry, closed[0] if closed else None, () if code is Refusal.NONE else (code.name,))
+        if code and not closed:
+            return _REFUSED[code]
+        entry = self.position.to_dict() if not code and self.position else None
+        return BarResult(entry, closed[0] if closed else None, _REFUSED[code].refusals)
 
     def end_day(self) -> dict[str, Any]:
         """Close the UTC day (not the position) and return its result."""
@@ -303,6 +307,15 @@ class NDAlphaEngine:
         engine._day_trades = engine.trades[len(engine.trades) - saved.day_trades :] if saved.day_trades else []
         engine._draws = UniformDraws(config.seed, int(engine._state["draws_used"][0]))
         engine._lay_out()
+        return engine
+
+    def restored(self, data: bytes) -> NDAlphaEngine:
+        """``restore`` under this engine's configuration and with its layers: book, breaker, forewarner, funding."""
+        engine = NDAlphaEngine.restore(self.config, data)
+        engine.set_ob_engine(self._ob)
+        engine.set_acb(self._acb)
+        engine.set_mc_forewarner(self._forewarner, self._base_cfg)
+        engine.set_funding(self._funding)
         return engine
 
     def _advance(self, frame: Frame, book: Book, codes: Any, span: tuple[int, int]) -> list[dict[str, Any]]:

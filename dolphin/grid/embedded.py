@@ -22,8 +22,8 @@ class EmbeddedGrid(GridPort):
 
     def put(self, name: str, key: str, record: Mapping[str, Any]) -> None:
         try:
-            text = json.dumps(record, allow_nan=False)
-        except (TypeError, ValueError) as error:
+            text = json.dumps(dict(record), allow_nan=False)
+        except (TypeError, ValueError, RecursionError) as error:
             raise QualityError(f"{name}[{key!r}]: {error}", hint="only JSON values cross the grid") from error
         with self._lock:
             self._maps.setdefault(name, {})[key] = text

@@ -12,7 +12,10 @@ PNL_MAPS = {-1: "DOLPHIN_PNL_BLUE", 1: "DOLPHIN_PNL_GREEN"}
 
 
 class GridPort(ABC):
-    """Records by map and key. A record is a JSON object; readers get a copy of what was written."""
+    """Records by map and key. A record is a JSON object; readers get a copy of what was written.
+
+    Both methods may be called from any thread, and raise ``MissingDependency`` when the grid cannot be reached.
+    """
 
     @abstractmethod
     def put(self, name: str, key: str, record: Mapping[str, Any]) -> None:
