@@ -22,7 +22,7 @@ RING = 1280
 MACRO = (
     "cascade_count", "regime_signal", "market_imbalance", "market_agreement", "withdrawal_share", "n_assets", "n_stale",
 )  # fmt: skip
-"""What all assets together say; ``withdrawal_share`` feeds OB-4; ``n_stale`` of ``n_assets`` have no fresh snapshot."""
+"""What all assets together say; ``withdrawal_share`` makes regime_signal 1 from 0.40 on; ``n_stale`` of ``n_assets`` are not fresh."""
 
 BOOK_STATE = np.dtype(
     [
