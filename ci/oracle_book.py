@@ -73,7 +73,7 @@ class OracleBook:
 def macro(features, ts, now):
     """cascade_count, regime_signal, market_imbalance, market_agreement, withdrawal_share, n_assets, n_stale."""
     fresh = [f for f, t in zip(features, ts, strict=True) if 0 < t <= now and now - t <= 5_000]
-    out = [math.nan] * 5 + [len(fresh), len(ts) - len(fresh)]
+    out = [math.nan] * 5 + [len(ts), len(ts) - len(fresh)]
     ma5 = [f[1] for f in fresh if math.isfinite(f[1])]
     if ma5:
         out[2] = float(np.median(ma5))

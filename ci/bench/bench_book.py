@@ -1,8 +1,8 @@
 """Order-book features: one snapshot of 20 levels a side, and a market of 400 assets at 500 ms on one core.
 
 The first row is what a service does per message: one call from Python with fresh arrays, in the steady state (ten minutes of history
-in the median); its note tells what the same definition costs in numpy over deques, the plain way to write it. The others are a second of
-the market, 400 assets x 2 snapshots and the macro twice: 0.15 s of work in a second is 15 % of the core.
+in the median); its note tells what the same definition costs in numpy over deques. The others are a second of the market,
+400 assets x 2 snapshots and the macro twice: 0.15 s of work in a second is 15 % of the core.
 """
 
 from __future__ import annotations

@@ -11,6 +11,7 @@ import pyarrow.parquet as pq
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from oracle_book import OracleBook
 
 from dolphin.book.builder import BookBuilder, L2Message
 from dolphin.book.tracker import BookTracker
@@ -64,11 +65,11 @@ def test_real_messages_of_four_venues_give_books_that_never_cross(shared_data):
 
 @pytest.mark.real_data
 def test_real_books_give_features_in_their_bounds(shared_data):
-    """Sampled every 500 ms, every book of the three venues is accepted and has a spread, a depth and an imbalance."""
-    symbols, builders, last = [], defaultdict(BookBuilder), {}
+    """Sampled every 500 ms, every book of the three venues is accepted and every feature is the oracle's."""
+    builders, last = defaultdict(BookBuilder), {}
     messages = [m for m in read_l2_events(shared_data / "book" / "l2_events_30s.parquet") if m.venue != "binance_futures"]
     symbols = sorted({f"{m.venue} {m.symbol}" for m in messages})
-    tracker = BookTracker(symbols)
+    tracker, oracles = BookTracker(symbols), defaultdict(OracleBook)
     for message in messages:
         key = f"{message.venue} {message.symbol}"
         builders[key].take(message)
@@ -76,6 +77,8 @@ def test_real_books_give_features_in_their_bounds(shared_data):
         if top is not None and message.ts_ms - last.get(key, 0) >= 500:
             last[key] = message.ts_ms
             tracker.update(tracker.place[key], message.ts_ms, top.bids, top.asks)
+            assert oracles[key].update(message.ts_ms, top.bids.tolist(), top.asks.tolist()) == "OK"
+            np.testing.assert_allclose(tracker.features[tracker.place[key]], oracles[key].features(), rtol=1e-11, atol=1e-9)
     assert set(tracker.counts) == {"OK"}
     assert tracker.counts["OK"] > 1_000
     seen = tracker.features

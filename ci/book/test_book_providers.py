@@ -14,9 +14,9 @@ from hypothesis import strategies as st
 from dolphin.book.day import BookDay, check_book_day, day_of, first_ms
 from dolphin.book.provider import LiveOrderBook, TableOrderBook
 from dolphin.book.tracker import BookRecorder, BookTracker
-from dolphin.engine.order_book import beta_after_book, book_rows
+from dolphin.engine.breaker import book_beta_factor
+from dolphin.engine.order_book import book_rows
 from dolphin.errors import ConfigError, QualityError
-from dolphin.kernels.book_features import MACRO
 from dolphin.types import BOOK_FEATURES, OB_ASSET, BookVerdict
 
 DATE = "2025-01-01"
@@ -94,7 +94,7 @@ def test_moments_and_names_that_are_not_there_are_none():
             assert everything(ob, ts, (*SYMBOLS, "", "NOPEUSDT")) == [None] * 11
             assert ob.get_market_multiplier(-1, ts) is None
             assert ob.ob_stale(ts)
-            assert beta_after_book(0.8, ob, ts) == 0.8
+            assert book_beta_factor(ob, SYMBOLS, ts) == 1.0
 
 
 def test_midnight_belongs_to_the_day_that_it_ends_and_is_found_from_the_next():
@@ -216,6 +216,7 @@ def test_bad_snapshots_are_counted_and_do_not_reach_the_answers():
     assert live.get_signal("BTCUSDT", 6_001) is None
     assert live.get_signal("BTCUSDT", 999) is None
     assert live.ob_stale(1_500)
+    assert live.get_macro(1_500)["n_stale"] == 2
     for j in (1, 2):
         tracker.update(j, 1_600, *good)
     assert not live.ob_stale(1_600)
@@ -262,20 +263,3 @@ def test_wrong_settings_are_refused():
         check_book_day(replace(day, sample_ms=7_001))
     with pytest.raises(QualityError, match="not a date"):
         check_book_day(replace(day, date="soon"))
-
-
-def test_beta_follows_the_macro_of_the_moment():
-    """OB-4 reads regime and share as of a moment; a provider that does not say the share is neutral."""
-
-    class Macro:
-        def __init__(self, **values):
-            self.values = values
-
-        def get_macro(self, ts_ms):
-            return self.values
-
-    assert beta_after_book(0.8, Macro(regime_signal=1, withdrawal_share=0.6), 0) == pytest.approx(0.92)
-    assert beta_after_book(0.8, Macro(regime_signal=0, withdrawal_share=0.6), 0) == 0.8
-    assert beta_after_book(0.8, Macro(regime_signal=1), 0) == 0.8
-    assert beta_after_book(0.8, None, 0) == 0.8
-    assert MACRO[4] == "withdrawal_share"

@@ -15,7 +15,7 @@ from oracle_engine import OracleEngine
 
 from dolphin import NDAlphaEngine, load_profile
 from dolphin.book.provider import TableOrderBook
-from dolphin.engine.order_book import beta_after_book
+from dolphin.engine.breaker import AdaptiveCircuitBreaker
 from dolphin.engine.records import DayRows
 from dolphin.kernels.order_book import adjust_exits_nb
 from dolphin.storage.book_file import RecordedOrderBook, write_book_day
@@ -151,30 +151,32 @@ def test_three_days_with_synthetic_books_equal_the_oracle_and_reach_every_effect
 
 
 def test_the_breaker_reads_the_book_and_the_oracle_agrees(archive):
-    """OB-4 at the moment the day opens its first bar: beta grows with the share of assets that withdraw, and reaches the size."""
+    """OB-4 at the midnight that opens the day: seven of ten assets withdraw then, beta is 0.2 * 1.175 and reaches the size.
+
+    The first day has no book at its midnight and keeps its beta.
+    """
     books = []
     for _, _, book in archive:
-        features = book.features.copy()
-        features[0, :7, 3] = np.where(book.snapshot_ts[0, :7] > 0, -0.3, math.nan)
-        books.append(replace(book, features=features))
+        features, snapshots = book.features.copy(), book.snapshot_ts.copy()
+        snapshots[-1, :7], features[-1, :7] = book.ts[-1], 0.5
+        features[-1, :7, 3] = -0.3
+        features[-1, 7:, 3] = np.where(snapshots[-1, 7:] > 0, 0.0, math.nan)
+        books.append(replace(book, features=features, snapshot_ts=snapshots))
     ob = TableOrderBook(books)
-
-    class Breaker:
-        def get_dynamic_boost_for_date(self, date, ob_engine):
-            first = next(int(book.ts[0]) for book in books if book.date == date)
-            return {"boost": 1.5, "beta": beta_after_book(0.8, ob_engine, first)}
-
+    breaker = AdaptiveCircuitBreaker(
+        {date: (-0.001, 90.0, 50.0, 1.0) for date, _, _ in archive}, {date: 0.0 for date, _, _ in archive}, assets=archive[0][1].assets
+    )
     engine, oracle = NDAlphaEngine(CONFIG), OracleEngine(CONFIG, ob=ob)
     engine.set_ob_engine(ob)
-    engine.set_acb(Breaker())
+    engine.set_acb(breaker)
     for date, rows, _ in archive:
         engine.process_rows(date, rows)
-        act = Breaker().get_dynamic_boost_for_date(date, ob)
-        assert act["beta"] == pytest.approx(0.8 * (1 + 0.25 * ob.get_macro(int(rows.ts_ms[0]))["withdrawal_share"]))
-        oracle.day(date, rows.assets, rows.closes, signals(rows), **act)
+        act = breaker.get_dynamic_boost_for_date(date, ob)
+        oracle.day(date, rows.assets, rows.closes, signals(rows), boost=act["boost"], beta=act["beta"])
     assert_same(engine.trades, oracle.trades)
-    assert engine.trades
-    assert min(t["beta"] for t in engine.trades) > 0.9
+    assert {(t["date"], round(t["beta"], 9)) for t in engine.trades if t["exit_bar"] % 1440 > 200} == {
+        ("2025-01-01", 0.2), ("2025-01-02", 0.235), ("2025-01-03", 0.235),
+    }  # fmt: skip
 
 
 def test_recorded_books_give_the_same_trades(archive, tmp_path):

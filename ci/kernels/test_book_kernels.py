@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from dolphin.kernels.book_features import BOOK_STATE, MACRO, RING, check_snapshot_nb, macro_nb, update_book_nb, update_books_nb
 from dolphin.kernels.book_sides import apply_changes_nb, check_changes_nb, top_levels_nb
-from dolphin.kernels.order_book import adjust_confidence_nb, market_multiplier_nb, scale_beta_nb
+from dolphin.kernels.order_book import adjust_confidence_nb, market_multiplier_nb
 from dolphin.kernels.synthetic_book import autoregress_nb
 from dolphin.types import BOOK_FEATURES, BookVerdict
 
@@ -312,14 +312,6 @@ def test_a_half_known_book_is_neutral(confidence, eff, unknown):
     assert adjust_confidence_nb(confidence, math.nan, eff) == confidence
     assert market_multiplier_nb(eff, unknown) == 1.0
     assert market_multiplier_nb(math.nan, abs(eff)) == 1.0
-
-
-def test_beta_grows_with_the_share_that_withdraws_in_a_withdrawing_market_only():
-    """OB-4: up to a quarter, clamped, neutral when anything is unknown."""
-    assert scale_beta_nb(0.8, 0.5, 1) == pytest.approx(0.9)
-    assert scale_beta_nb(0.8, 7.0, 1) == 1.0
-    for share, regime in ((0.5, 0), (0.5, -1), (0.5, math.nan), (math.nan, 1), (-1.0, 1)):
-        assert scale_beta_nb(0.8, share, regime) == 0.8
 
 
 def test_the_autoregression_equals_its_recursion():

@@ -72,7 +72,7 @@ def test_every_state_that_the_effects_ask_for_occurs(days):
     macro = [ob.get_macro(int(ts)) for day in days for ts in day.ts]
     assert {m["regime_signal"] for m in macro} == {-1, 0, 1}
     assert 0 < np.mean([m["cascade_count"] > 0 for m in macro]) < 0.15
-    assert {m["n_assets"] for m in macro} >= {7, 8}
+    assert {m["n_stale"] for m in macro} >= {0, 1}
     multipliers = np.array([ob.get_market_multiplier(-1, int(ts)) for day in days for ts in day.ts])
     assert multipliers.min() < 0.95
     assert multipliers.max() > 1.05

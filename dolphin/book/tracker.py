@@ -13,6 +13,8 @@ from dolphin.types import BOOK_STALE_MS, Array, BookVerdict, Ints
 
 __all__ = ["BookRecorder", "BookTracker"]
 
+_VERDICTS = tuple(BookVerdict)
+
 
 class BookTracker:
     """Feed it a snapshot of an asset every 500 ms; ``features`` and ``times`` are what the providers and the recorder read."""
@@ -20,10 +22,14 @@ class BookTracker:
     def __init__(self, symbols: Sequence[str]) -> None:
         self.symbols = tuple(symbols)
         self.place = {name: i for i, name in enumerate(self.symbols)}
-        self.counts: Counter[str] = Counter()
-        """Snapshots by what became of them (``BookVerdict`` names)."""
         self.state = np.zeros(len(self.symbols), dtype=BOOK_STATE)
         self.state["features"] = np.nan
+        self._many = [0] * len(_VERDICTS)
+
+    @property
+    def counts(self) -> Counter[str]:
+        """Snapshots by what became of them (``BookVerdict`` names)."""
+        return Counter({verdict.name: many for verdict, many in zip(_VERDICTS, self._many, strict=True) if many})
 
     @property
     def features(self) -> Array:
@@ -36,10 +42,11 @@ class BookTracker:
         return np.ascontiguousarray(self.state["ts"])
 
     def update(self, asset: int, ts_ms: int, bids: Array, asks: Array) -> BookVerdict:
-        """One snapshot of the asset in place ``asset``; ``bids``, ``asks`` C-ordered float64[n, 2] of (price, size), best first."""
-        verdict = BookVerdict(update_book_nb(self.state, asset, ts_ms, bids, asks))
-        self.counts[verdict.name] += 1
-        return verdict
+        """One snapshot of the asset in place ``asset``, taken at ``ts_ms`` of our own clock (a venue's time that runs ahead would shut out
+        what follows it); ``bids``, ``asks`` C-ordered float64[n, 2] of (price, size), best first."""
+        code = update_book_nb(self.state, asset, ts_ms, bids, asks)
+        self._many[code] += 1
+        return _VERDICTS[code]
 
     def update_all(self, ts: Ints, levels: Array, held: Ints) -> Ints:
         """A snapshot of every asset: ``ts`` int64[n] ms (0 = none of this asset), ``levels`` float64[n, 2, 20, 2] (bids, asks),
@@ -47,8 +54,7 @@ class BookTracker:
         verdicts = np.zeros(len(self.symbols), dtype=np.int64)
         update_books_nb(self.state, ts, levels, held, verdicts)
         for code, many in enumerate(np.bincount(verdicts[ts > 0]).tolist()):
-            if many:
-                self.counts[BookVerdict(code).name] += many
+            self._many[code] += many
         return verdicts
 
 

@@ -9,10 +9,9 @@ from typing import Any, Protocol
 import numpy as np
 
 from dolphin.kernels.loop import Book
-from dolphin.kernels.order_book import scale_beta_nb
 from dolphin.types import OB_ASSET, OB_MACRO, Ints
 
-__all__ = ["NO_BOOK", "OrderBookProvider", "beta_after_book", "book_rows", "fill_book_row"]
+__all__ = ["NO_BOOK", "OrderBookProvider", "book_rows", "fill_book_row"]
 
 NO_BOOK = Book(np.empty((0, 0, len(OB_ASSET))), np.empty((0, len(OB_MACRO))))
 _SIGNAL, _PLACEMENT, _MACRO = OB_ASSET[:3], OB_ASSET[3:], OB_MACRO[:4]
@@ -58,17 +57,6 @@ def book_rows(ob: OrderBookProvider | None, assets: Sequence[str], direction: in
     for row, ts_ms in enumerate(ts.tolist()):
         fill_book_row(ob, assets, direction, ts_ms, book, row)
     return book
-
-
-def beta_after_book(beta: float, ob: OrderBookProvider | None, ts_ms: int) -> float:
-    """OB-4 for the circuit breaker: ``beta * (1 + 0.25*withdrawal_share)`` when the macro's regime_signal is 1, else ``beta``.
-
-    ``withdrawal_share``: share of the assets with withdrawal_velocity < -0.20, a further value of ``get_macro``; without it: neutral.
-    """
-    if ob is None:
-        return beta
-    regime, share = _values(ob.get_macro(ts_ms), ("regime_signal", "withdrawal_share"))
-    return scale_beta_nb(beta, share, regime)
 
 
 def _values(known: Any, names: Sequence[str]) -> list[float]:

@@ -22,7 +22,7 @@ RING = 1280
 MACRO = (
     "cascade_count", "regime_signal", "market_imbalance", "market_agreement", "withdrawal_share", "n_assets", "n_stale",
 )  # fmt: skip
-"""What all assets together say; ``withdrawal_share`` feeds OB-4, ``n_assets`` counts the fresh ones."""
+"""What all assets together say; ``withdrawal_share`` makes regime_signal 1 from 0.40 on; ``n_stale`` of ``n_assets`` are not fresh."""
 
 BOOK_STATE = np.dtype(
     [
@@ -260,7 +260,7 @@ def macro_nb(features: Array, ts: Ints, now_ms: int, scratch: Array, out: Array)
             if features[i, WITHDRAWAL] < -0.40 and abs(mean) > 0.30 and np.sign(mean) * features[i, MOVE] > 25.0:
                 cascades += 1
     out[:] = np.nan
-    out[5], out[6] = fresh, ts.shape[0] - fresh
+    out[5], out[6] = ts.shape[0], ts.shape[0] - fresh
     n = _known_nb(features, ts, now_ms, MA5, scratch)
     out[2] = _median_nb(scratch, n)
     same = 0

@@ -9,7 +9,7 @@ import math
 
 from dolphin.kernels._jit import kernel
 
-__all__ = ["adjust_confidence_nb", "adjust_exits_nb", "ars_adjustment_nb", "market_multiplier_nb", "scale_beta_nb"]
+__all__ = ["adjust_confidence_nb", "adjust_exits_nb", "ars_adjustment_nb", "market_multiplier_nb"]
 
 
 @kernel
@@ -44,17 +44,6 @@ def market_multiplier_nb(eff: float, agreement: float) -> float:
     if eff > 0.10:
         return 1.0 + min(0.20, eff * agreement)
     return 1.0 - min(0.15, abs(eff) * agreement) if eff < -0.10 else 1.0
-
-
-@kernel
-def scale_beta_nb(beta: float, withdrawal_share: float, regime_signal: float) -> float:
-    """OB-4: the circuit breaker's beta, ``* (1 + 0.25*clamp(withdrawal_share, 0, 1))`` when regime_signal == 1.
-
-    ``withdrawal_share``: share of the assets with withdrawal_velocity < -0.20.
-    """
-    if regime_signal == 1 and withdrawal_share > 0.0:
-        return beta * (1.0 + 0.25 * min(withdrawal_share, 1.0))
-    return beta
 
 
 @kernel
