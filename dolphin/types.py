@@ -26,6 +26,7 @@ __all__ = [
     "TRADE_FIELDS",
     "WINDOWS",
     "Array",
+    "AssetVerdict",
     "BarResult",
     "BookVerdict",
     "Confirmation",
@@ -95,6 +96,21 @@ class Refusal(IntEnum):
     NO_ASSET = 8
     DC_CONTRADICT = 9
     OB_AGAINST = 10
+
+
+class AssetVerdict(StrEnum):
+    """What became of an asset on a bar that looked for one: the first reason that holds, in the order of the ranking."""
+
+    CHOSEN = "CHOSEN"
+    NO_PRICE = "NO_PRICE"
+    BANNED = "BANNED"
+    SHORT_HISTORY = "SHORT_HISTORY"
+    NOISE = "NOISE"
+    LATENCY = "LATENCY"
+    ALIGNMENT = "ALIGNMENT"
+    OTHER_WAY = "OTHER_WAY"
+    THIN_BOOK = "THIN_BOOK"
+    OUTRANKED = "OUTRANKED"
 
 
 class Confirmation(IntEnum):

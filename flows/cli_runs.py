@@ -1,4 +1,4 @@
-"""Verbs that run the engine or look at runs: backtest, report, compare, lookahead-check."""
+"""Verbs that run the engine or look at runs: backtest, report, compare, explain, lookahead-check."""
 
 from __future__ import annotations
 
@@ -51,6 +51,7 @@ def add_run_verbs(app: typer.Typer) -> None:
     verb(app, "backtest")(backtest)
     verb(app, "report")(report)
     verb(app, "compare")(compare)
+    verb(app, "explain")(explain)
     verb(app, "lookahead-check")(lookahead_check)
     verb(app, "parity-check")(parity_check)
 
@@ -127,6 +128,33 @@ def compare(run_a: RunArgument, run_b: RunArgument) -> Outcome:
 
     result = compare_runs(read_run(run_a), read_run(run_b))
     return Outcome("dolphin.compare/1", result, comparison_to_markdown(result), int(not result["identical_trades"]))
+
+
+def explain(
+    run: RunArgument,
+    bar: Annotated[int | None, typer.Option("--bar", help="Bar of the run, from 0: why it did what it did.")] = None,
+    trade: Annotated[int | None, typer.Option("--trade", help="Trade of the run: its entry, course and exit.")] = None,
+    day: Annotated[str, typer.Option("--day", metavar="YYYY-MM-DD", help="Day of the run: counts by reason, near misses.")] = "",
+) -> Outcome:
+    """Replay a run up to a bar and show its decision path: every question of the loop, with its value and its limit."""
+    if (bar is not None) + (trade is not None) + bool(day) != 1:
+        raise ConfigError("give exactly one of --bar, --trade and --day")
+    from dataclasses import asdict
+
+    from dolphin.report.summary import plain
+    from flows import explain as found
+    from flows import explain_text as words
+
+    source, schema = found.open_run(run), "dolphin.explain/1"
+    if bar is not None:
+        path = found.explain_bar(source, bar)
+        return Outcome(schema, {"run": str(run), "bar": found.explanation_dict(path)}, words.bar_text(path))
+    if trade is not None:
+        story = found.explain_trade(source, trade)
+        ends = {"entry": found.explanation_dict(story.entry), "exit": found.explanation_dict(story.exit)}
+        return Outcome(schema, {"run": str(run), "trade": {**plain(asdict(story)), **ends}}, words.trade_text(story))
+    of_day = found.explain_day(source, day)
+    return Outcome(schema, {"run": str(run), "day": plain(asdict(of_day))}, words.day_text(of_day))
 
 
 def lookahead_check(

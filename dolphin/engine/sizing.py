@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from dolphin.config import EngineConfig
 from dolphin.engine.records import params_record
 from dolphin.engine.signal import AlphaSignalGenerator
-from dolphin.kernels.signal import compute_strength_nb
+from dolphin.kernels.signal import compute_strength_nb, is_extreme_nb
 from dolphin.kernels.sizing import compute_sizing_nb, get_bucket_boost_nb, get_streak_mult_nb, get_trend_mult_nb, regime_size_mult_nb
 
 __all__ = ["AlphaBetSizer", "BetSize"]
@@ -49,5 +49,5 @@ class AlphaBetSizer:
         strength = compute_strength_nb(vel_div, threshold, extreme)
         fraction_mult = get_trend_mult_nb(vd_trend) * get_bucket_boost_nb(*bucket_record) * get_streak_mult_nb(*streak)
         boost = regime_size_mult_nb(regime[0], regime[1], strength, regime[2])
-        is_extreme = direction * (vel_div - extreme) >= 0.0
+        is_extreme = is_extreme_nb(vel_div, extreme, direction)
         return BetSize(*compute_sizing_nb(self._params[0], strength, is_extreme, capital, fraction_mult, 1.0, boost, False))

@@ -7,7 +7,7 @@ from typing import Any
 from dolphin.kernels._jit import kernel
 from dolphin.types import ExitReason
 
-__all__ = ["evaluate_exit_nb", "velocity_exit_nb"]
+__all__ = ["evaluate_exit_nb", "price_move_nb", "velocity_exit_nb"]
 
 NONE = int(ExitReason.NONE)
 FIXED_TP = int(ExitReason.FIXED_TP)
@@ -17,6 +17,12 @@ TF_EXHAUST = int(ExitReason.TF_EXHAUST)
 TF_FLIP = int(ExitReason.TF_FLIP)
 MAX_HOLD = int(ExitReason.MAX_HOLD)
 HIBERNATE_HALT = int(ExitReason.HIBERNATE_HALT)
+
+
+@kernel
+def price_move_nb(direction: int, entry: float, price: float) -> float:
+    """``pnl = d*(price - entry)/entry``, a decimal, before costs."""
+    return direction * (price - entry) / entry
 
 
 @kernel

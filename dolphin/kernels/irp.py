@@ -13,7 +13,7 @@ import numpy as np
 from dolphin.kernels._jit import kernel
 from dolphin.types import Array
 
-__all__ = ["compute_ars_nb", "compute_irp_nb", "irp_block_nb", "irp_latency_nb"]
+__all__ = ["compute_ars_nb", "compute_irp_nb", "irp_block_nb", "irp_latency_nb", "irp_profile_nb"]
 
 
 @kernel
@@ -80,12 +80,18 @@ def compute_irp_nb(price_segment: Array, direction: int) -> tuple[float, float, 
     alignment = share of positive steps; noise = population variance of the steps; latency as in ``irp_latency_nb``.
     ``price_segment`` float64[n], n >= 2, USDT.
     """
+    return irp_profile_nb(price_segment, direction, False)
+
+
+@kernel
+def irp_profile_nb(price_segment: Array, direction: int, returns: bool) -> tuple[float, float, float, float, float, int]:
+    """``compute_irp_nb``; with ``returns`` each step is divided by the price before it."""
     window = price_segment.reshape(-1, 1)
     path, features = np.empty(1), np.empty((5, 1))
-    irp_block_nb(window, float(direction), False, path, features)
+    irp_block_nb(window, float(direction), returns, path, features)
     mfe, mae = features[0, 0], abs(min(features[1, 0], 0.0))
     alignment = features[2, 0] / (window.shape[0] - 1)
-    return mfe, mae, mfe / (mae + 1e-6), alignment, features[4, 0], irp_latency_nb(window, 0, float(direction), False, mfe)
+    return mfe, mae, mfe / (mae + 1e-6), alignment, features[4, 0], irp_latency_nb(window, 0, float(direction), returns, mfe)
 
 
 @kernel

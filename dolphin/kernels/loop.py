@@ -13,10 +13,10 @@ import numpy as np
 from dolphin.kernels._jit import kernel
 from dolphin.kernels.costs import champion_close_nb, funding_nb, honest_return_nb
 from dolphin.kernels.direction import check_dc_nb
-from dolphin.kernels.exits import evaluate_exit_nb
-from dolphin.kernels.order_book import adjust_confidence_nb, adjust_exits_nb
+from dolphin.kernels.exits import evaluate_exit_nb, price_move_nb
+from dolphin.kernels.order_book import adjust_confidence_nb, adjust_exits_nb, factor_or_one_nb
 from dolphin.kernels.selection import ALIGNMENT, ARS, BANNED, ELIGIBLE, select_asset_nb
-from dolphin.kernels.signal import compute_confidence_nb, compute_strength_nb, gate_open_nb
+from dolphin.kernels.signal import compute_confidence_nb, compute_strength_nb, gate_open_nb, is_extreme_nb
 from dolphin.kernels.sizing import (
     compute_sizing_nb,
     get_bucket_boost_nb,
@@ -28,7 +28,10 @@ from dolphin.kernels.sizing import (
 from dolphin.kernels.window import history_nb, window_nb
 from dolphin.types import Array, ExitReason, Ints, Posture, Refusal
 
-__all__ = ["Book", "Frame", "Funding", "Output", "Work", "advance_nb", "close_position_nb"]
+__all__ = [
+    "Book", "Frame", "Funding", "Output", "Work", "advance_nb", "choose_nb", "close_position_nb", "confirm_nb", "count_bar_nb",
+    "exit_reason_nb", "gate_nb", "recent_losses_nb", "vel_div_trend_nb",
+]  # fmt: skip
 
 STALE_PRICE = int(ExitReason.STALE_PRICE)
 ACB_NORMALIZATION = int(ExitReason.SUBDAY_ACB_NORMALIZATION)
@@ -164,7 +167,17 @@ def close_position_nb(params: Any, state: Any, reason: int, has_book: bool, draw
 
 
 @kernel
-def _exit_reason_nb(params: Any, state: Any, price: float, vel_div: float, spread: float, ob: tuple[float, float, float, float]) -> int:
+def count_bar_nb(state: Any, vel_div: float, ts: int) -> None:
+    """Section 3.1: the bar counts, and a finite ``vel_div`` enters its history. ``ts`` ms UTC of the bar's close."""
+    state.bar_count += 1
+    state.last_ts = ts
+    if -np.inf < vel_div < np.inf:
+        state.vel_div_history[state.n_vel_div % 10] = vel_div
+        state.n_vel_div += 1
+
+
+@kernel
+def exit_reason_nb(params: Any, state: Any, price: float, vel_div: float, spread: float, ob: tuple[float, float, float, float]) -> int:
     """Section 7 for the open position on this bar; 0 = stay.
 
     ``ob`` = (cascade_count, regime_signal, imbalance_ma5, withdrawal_velocity) of the held asset.
@@ -179,7 +192,7 @@ def _exit_reason_nb(params: Any, state: Any, price: float, vel_div: float, sprea
     if state.acb_exit_due != 0:
         return ACB_NORMALIZATION
     d, held = state.p_direction, state.global_bar_idx - state.p_entry_bar
-    pnl = d * (price - state.p_entry_price) / state.p_entry_price
+    pnl = price_move_nb(d, state.p_entry_price, price)
     limits = (params.fixed_tp_pct, params.stop_loss_pct, params.max_hold_bars)
     limits = adjust_exits_nb(limits, ob[0], ob[1], d * ob[2], ob[3], pnl)
     hibernate = state.posture == HIBERNATE
@@ -200,7 +213,7 @@ def _exit_nb(
 
 
 @kernel
-def _select_nb(params: Any, state: Any, block: Array, tail: Array, levels: Array, work: Any, row: int) -> int:
+def choose_nb(params: Any, state: Any, block: Array, tail: Array, levels: Array, work: Any, row: int) -> int:
     """Column of the asset to enter on this row, or -1."""
     notes, only = work.notes, work.only_asset
     for j in range(block.shape[1]):
@@ -213,7 +226,7 @@ def _select_nb(params: Any, state: Any, block: Array, tail: Array, levels: Array
 
 
 @kernel
-def _vel_div_trend_nb(state: Any) -> float:
+def vel_div_trend_nb(state: Any) -> float:
     """``vel_div[-1] - vel_div[-10]`` of the finite values, sign flipped for LONG; 0 when fewer than 10."""
     n = state.n_vel_div
     if n < 10:
@@ -222,7 +235,8 @@ def _vel_div_trend_nb(state: Any) -> float:
 
 
 @kernel
-def _recent_losses_nb(state: Any) -> int:
+def recent_losses_nb(state: Any) -> int:
+    """Losses among the last 5 closed trades."""
     losses = 0
     for i in range(5):
         losses += state.recent_losses[i]
@@ -230,7 +244,8 @@ def _recent_losses_nb(state: Any) -> int:
 
 
 @kernel
-def _confirm_nb(params: Any, state: Any, block: Array, tail: Array, column: Array, row: int, asset: int) -> int:
+def confirm_nb(params: Any, state: Any, block: Array, tail: Array, column: Array, row: int, asset: int) -> int:
+    """Direction confirmation of column ``asset``: 1, 0 or -1. ``column`` float64[50] is scratch."""
     if params.use_direction_confirm == 0:
         return 0
     n = params.dc_lookback + 1
@@ -245,27 +260,26 @@ def _enter_nb(params: Any, state: Any, block: Array, tail: Array, book: Any, wor
     d, vel_div = state.direction, signal[0]
     threshold = params.short_threshold if d < 0 else params.long_threshold
     extreme = params.short_extreme if d < 0 else params.long_extreme
-    j = _select_nb(params, state, block, tail, book.asset, work, row)
+    j = choose_nb(params, state, block, tail, book.asset, work, row)
     if j < 0:
         return NO_ASSET
-    dc = _confirm_nb(params, state, block, tail, work.column, row, j)
+    dc = confirm_nb(params, state, block, tail, work.column, row, j)
     if dc < 0 and params.dc_skip_contradicts != 0:
         return DC_CONTRADICT
     strength = compute_strength_nb(vel_div, threshold, extreme)
     confidence, market_mult = compute_confidence_nb(strength), 1.0
     if book.macro.shape[0] > 0:
         confidence = adjust_confidence_nb(confidence, d * book.asset[row, j, 0], book.asset[row, j, 1])
-        multiplier = book.macro[row, 4]
-        market_mult = multiplier if multiplier > 0.0 and multiplier < np.inf else 1.0
+        market_mult = factor_or_one_nb(book.macro[row, 4])
     if confidence == 0.0:
         return OB_AGAINST
     bucket = get_signal_bucket_nb(vel_div, threshold, extreme)
-    trend_mult = get_trend_mult_nb(_vel_div_trend_nb(state))
+    trend_mult = get_trend_mult_nb(vel_div_trend_nb(state))
     bucket_boost = get_bucket_boost_nb(state.bucket_wins[bucket], state.bucket_trades[bucket])
-    streak_mult = get_streak_mult_nb(_recent_losses_nb(state), state.n_trades)
+    streak_mult = get_streak_mult_nb(recent_losses_nb(state), state.n_trades)
     boost = regime_size_mult_nb(state.boost, state.beta, strength, state.mc_scale) * market_mult
     dc_mult = params.dc_leverage_boost if dc > 0 else 1.0
-    is_extreme, stalker = d * (vel_div - extreme) >= 0.0, state.posture == STALKER
+    is_extreme, stalker = is_extreme_nb(vel_div, extreme, d), state.posture == STALKER
     state.p_fraction, state.p_leverage, state.p_notional = compute_sizing_nb(
         params, strength, is_extreme, state.capital, trend_mult * bucket_boost * streak_mult, dc_mult, boost, stalker
     )
@@ -296,7 +310,7 @@ def _open_nb(state: Any, asset: int, price: float, signal: tuple[float, float]) 
 
 
 @kernel
-def _gate_nb(params: Any, state: Any, vel_div: float, vol_ok: int) -> int:
+def gate_nb(params: Any, state: Any, vel_div: float, vol_ok: int) -> int:
     """Sections 3.3, 4.1, 4.2: the first ``Refusal`` that holds before any asset is looked at; 0 = look."""
     if not state.global_bar_idx > state.last_exit_bar:
         return EXIT_THIS_BAR
@@ -327,11 +341,7 @@ def advance_nb(params: Any, state: Any, frame: Any, book: Any, funding: Any, wor
         if s.open != 0 and (n_out == out.trades.shape[0] or s.draws_used - work.draws_base + 3 > work.draws.shape[0]):
             return row, n_out
         vel_div, spread = frame.vel_div[row], frame.v50[row] - frame.v750[row]
-        s.bar_count += 1
-        s.last_ts = frame.ts[row]
-        if -np.inf < vel_div < np.inf:
-            s.vel_div_history[s.n_vel_div % 10] = vel_div
-            s.n_vel_div += 1
+        count_bar_nb(s, vel_div, frame.ts[row])
         if s.open != 0:
             j, ob, fills = s.p_asset, (np.nan, np.nan, np.nan, np.nan), (has_book, np.nan, np.nan)
             if has_book and j >= 0:
@@ -339,14 +349,14 @@ def advance_nb(params: Any, state: Any, frame: Any, book: Any, funding: Any, wor
                 fills = (True, levels[row, j, 3], levels[row, j, 4])
             price = block[row, j] if j >= 0 else np.nan
             code = IN_POSITION
-            reason = _exit_reason_nb(p, s, price, vel_div, spread, ob)
+            reason = exit_reason_nb(p, s, price, vel_div, spread, ob)
             if reason != 0:
                 draws = work.draws[s.draws_used - work.draws_base :]
                 _exit_nb(p, s, reason, fills, draws, funding, out.trades[n_out], work.notes)
                 n_out += 1
                 code = EXIT_THIS_BAR
         else:
-            code = _gate_nb(p, s, vel_div, frame.vol_ok[row])
+            code = gate_nb(p, s, vel_div, frame.vol_ok[row])
             if code == ENTERED:
                 code = _enter_nb(p, s, block, tail, book, work, row, (vel_div, spread))
         out.codes[row] = code

@@ -7,9 +7,11 @@ from __future__ import annotations
 
 import math
 
+import numpy as np
+
 from dolphin.kernels._jit import kernel
 
-__all__ = ["adjust_confidence_nb", "adjust_exits_nb", "ars_adjustment_nb", "market_multiplier_nb"]
+__all__ = ["adjust_confidence_nb", "adjust_exits_nb", "ars_adjustment_nb", "factor_or_one_nb", "market_multiplier_nb"]
 
 
 @kernel
@@ -44,6 +46,12 @@ def market_multiplier_nb(eff: float, agreement: float) -> float:
     if eff > 0.10:
         return 1.0 + min(0.20, eff * agreement)
     return 1.0 - min(0.15, abs(eff) * agreement) if eff < -0.10 else 1.0
+
+
+@kernel
+def factor_or_one_nb(multiplier: float) -> float:
+    """A provider's OB-3 factor; 1.0 for one that is unknown, not positive or infinite."""
+    return multiplier if multiplier > 0.0 and multiplier < np.inf else 1.0
 
 
 @kernel

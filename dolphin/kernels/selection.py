@@ -13,7 +13,8 @@ from dolphin.kernels.order_book import ars_adjustment_nb
 from dolphin.types import Array, Ints
 
 __all__ = [
-    "ACTION", "ALIGNMENT", "ARS", "BANNED", "ELIGIBLE", "NOTES", "rank_assets_irp_nb", "score_assets_nb", "select_asset_nb",
+    "ACTION", "ALIGNMENT", "ARS", "BANNED", "ELIGIBLE", "MAX_LATENCY", "MAX_NOISE", "MIN_ALIGNMENT", "MIN_DEPTH_QUALITY", "NOISE", "NOTES",
+    "book_ars_nb", "latency_nb", "rank_assets_irp_nb", "score_assets_nb", "select_asset_nb",
 ]  # fmt: skip
 
 MAX_NOISE = 500.0
@@ -64,9 +65,16 @@ def score_assets_nb(window: Array, direction: int, returns: bool, floor: float, 
 
 
 @kernel
-def _latency_nb(window: Array, direction: int, returns: bool, notes: Array, j: int) -> int:
+def latency_nb(window: Array, direction: int, returns: bool, notes: Array, j: int) -> int:
+    """Latency of asset ``j`` in its action's direction, after ``score_assets_nb``."""
     mfe = notes[TOP, j] if notes[ACTION, j] == direction else -notes[LOW, j]
     return irp_latency_nb(window, j, notes[ACTION, j], returns, mfe)
+
+
+@kernel
+def book_ars_nb(ars: float, depth_quality: float) -> float:
+    """OB-1: the score after the book, NaN = too thin to trade; ``depth_quality`` NaN changes nothing."""
+    return np.nan if depth_quality < MIN_DEPTH_QUALITY else ars + abs(ars) * ars_adjustment_nb(depth_quality)
 
 
 @kernel
@@ -81,8 +89,7 @@ def select_asset_nb(window: Array, direction: int, returns: bool, gate: float, l
         if notes[ACTION, j] != direction or notes[ALIGNMENT, j] < gate or notes[ELIGIBLE, j] == 0.0:
             notes[ARS, j] = np.nan
         elif levels.shape[0] > 0:
-            depth = levels[row, j, 3]
-            notes[ARS, j] = np.nan if depth < MIN_DEPTH_QUALITY else notes[ARS, j] + abs(notes[ARS, j]) * ars_adjustment_nb(depth)
+            notes[ARS, j] = book_ars_nb(notes[ARS, j], levels[row, j, 3])
     nothing = window.shape[1]
     while True:
         best, best_ars = nothing, -np.inf
@@ -91,7 +98,7 @@ def select_asset_nb(window: Array, direction: int, returns: bool, gate: float, l
                 best, best_ars = j, notes[ARS, j]
         if best == nothing:
             return -1
-        if _latency_nb(window, direction, returns, notes, best) <= MAX_LATENCY:
+        if latency_nb(window, direction, returns, notes, best) <= MAX_LATENCY:
             return best
         notes[ARS, best] = np.nan
 
@@ -107,7 +114,7 @@ def rank_assets_irp_nb(window: Array, direction: int) -> tuple[Ints, Array, Ints
     score_assets_nb(window, direction, False, -1.0, notes)
     keep = np.zeros(n, dtype=np.bool_)
     for j in range(n):
-        keep[j] = notes[ARS, j] == notes[ARS, j] and _latency_nb(window, direction, False, notes, j) <= MAX_LATENCY
+        keep[j] = notes[ARS, j] == notes[ARS, j] and latency_nb(window, direction, False, notes, j) <= MAX_LATENCY
     columns = np.nonzero(keep)[0]
     order = columns[np.argsort(-notes[ARS][columns], kind="mergesort")]
     return order, notes[ARS][order], notes[ACTION][order].astype(np.int64), notes[ALIGNMENT][order]

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from dolphin.kernels._jit import kernel
 
-__all__ = ["compute_confidence_nb", "compute_strength_nb", "gate_open_nb"]
+__all__ = ["compute_confidence_nb", "compute_strength_nb", "gate_open_nb", "is_extreme_nb"]
 
 
 @kernel
@@ -29,3 +29,9 @@ def compute_strength_nb(vel_div: float, threshold: float, extreme: float) -> flo
 def compute_confidence_nb(strength: float) -> float:
     """``confidence = 0.50 + 0.40 * strength``."""
     return 0.50 + 0.40 * strength
+
+
+@kernel
+def is_extreme_nb(vel_div: float, extreme: float, direction: int) -> bool:
+    """SHORT: ``vel_div <= extreme``; LONG: ``vel_div >= extreme``."""
+    return direction * (vel_div - extreme) >= 0.0

@@ -8,6 +8,7 @@ from dolphin.kernels._jit import kernel
 
 __all__ = [
     "compute_sizing_nb", "get_bucket_boost_nb", "get_signal_bucket_nb", "get_streak_mult_nb", "get_trend_mult_nb", "regime_size_mult_nb",
+    "size_parts_nb",
 ]  # fmt: skip
 
 
@@ -83,13 +84,34 @@ def compute_sizing_nb(
     ``notional = capital * fraction * leverage`` (USDT). ``fraction_mult`` = trend * bucket * streak, ``leverage_mult`` = direction
     confirmation, ``boost_mult`` = regime_size_mult * market_ob_mult. ``params`` is a ``PARAMS`` record.
     """
-    leverage = params.min_leverage + strength**params.convexity * (params.max_leverage - params.min_leverage)
+    parts = size_parts_nb(params, strength, extreme, capital, fraction_mult, leverage_mult, boost_mult, stalker)
+    return parts[1], parts[5], parts[6]
+
+
+@kernel
+def size_parts_nb(
+    params: Any,
+    strength: float,
+    extreme: bool,
+    capital: float,
+    fraction_mult: float,
+    leverage_mult: float,
+    boost_mult: float,
+    stalker: bool,
+) -> tuple[float, float, float, float, float, float, float]:
+    """``(fraction before the clamp, fraction, leverage of the curve, leverage before the caps, cap, leverage, notional)``.
+
+    Formulas and arguments as in ``compute_sizing_nb``.
+    """
+    curve = params.min_leverage + strength**params.convexity * (params.max_leverage - params.min_leverage)
     fraction = params.min_fraction + strength * (params.max_fraction - params.min_fraction)
     fraction *= (0.70 if extreme else 0.55) / 0.95
     fraction *= (2.0 if extreme else 1.0) * fraction_mult
-    fraction = min(max(fraction, params.min_fraction), params.max_fraction)
+    raw_fraction = fraction
+    fraction = min(max(raw_fraction, params.min_fraction), params.max_fraction)
     cap = min(params.max_leverage * boost_mult, params.hard_leverage_cap)
     if stalker:
         cap = min(cap, params.stalker_leverage_cap)
-    leverage = min(max(leverage * leverage_mult * boost_mult, params.min_leverage), cap)
-    return fraction, leverage, capital * fraction * leverage
+    wanted = curve * leverage_mult * boost_mult
+    leverage = min(max(wanted, params.min_leverage), cap)
+    return raw_fraction, fraction, curve, wanted, cap, leverage, capital * fraction * leverage

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Final
 
-__all__ = ["EXITS", "FLAGS", "LEDGERS", "LIMITS", "MEANINGS", "QUALITY", "REFUSALS", "VENUE", "VENUE_PARTS"]
+__all__ = ["ASSETS", "EXITS", "FLAGS", "LEDGERS", "LIMITS", "MEANINGS", "QUALITY", "REFUSALS", "VENUE", "VENUE_PARTS"]
 
 LEDGERS: Final = (
     "Read the honest figures. The champion ledger books credits that no exchange pays (maker credits at both ends and an edge credit, "
@@ -55,6 +55,19 @@ REFUSALS: Final[Mapping[str, str]] = {
     "NO_ASSET": "no asset passed the ranking",
     "DC_CONTRADICT": "the asset's last prices spoke against the trade",
     "OB_AGAINST": "the order book spoke against the trade",
+}
+
+ASSETS: Final[Mapping[str, str]] = {
+    "CHOSEN": "first of the ranking that passed everything",
+    "NO_PRICE": "no valid price on this bar",
+    "BANNED": "closed as STALE_PRICE earlier this day",
+    "SHORT_HISTORY": "fewer than 50 valid prices",
+    "NOISE": "variance of its steps above 500 (USDT squared)",
+    "LATENCY": "took more than 20 of its last 49 steps to show a tenth of its best move",
+    "ALIGNMENT": "too few of its steps go its way",
+    "OTHER_WAY": "responds more cleanly in the other direction",
+    "THIN_BOOK": "order book too thin",
+    "OUTRANKED": "passed, but another scores higher",
 }
 
 FLAGS: Final[Mapping[str, str]] = {
