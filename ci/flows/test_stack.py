@@ -174,3 +174,12 @@ def test_the_ablation_page_opens_without_a_complaint(market, tmp_path, width, sc
         assert seen.page.evaluate("document.documentElement.scrollWidth") <= width
         assert seen.page.locator("canvas").count() == 2
         assert "7 days" in seen.page.locator("h1").inner_text()
+
+
+def test_explain_refuses_a_run_whose_layers_it_cannot_replay(tmp_path):
+    """A full-stack run is not explained as if it had been the engine alone."""
+    small = ("--set", "synthetic.assets=12", "--set", "synthetic.days=1", "--set", "synthetic.bar_seconds=300")
+    assert dolphin("backtest", "--stack", "full", *small, cwd=tmp_path).returncode == 0
+    refused = dolphin("explain", "runs/latest", "--bar", "150", cwd=tmp_path)
+    assert refused.returncode == 2
+    assert "--stack full" in refused.stderr
