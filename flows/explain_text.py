@@ -26,6 +26,9 @@ HEAD = ("asset", "place", "verdict", "action", "mfe", "mae", "efficiency", "alig
 def bar_text(x: Explanation) -> str:
     """One bar: what it did, and the questions that led there."""
     lines = [f"bar {x.bar}, row {x.row} of {x.date}{_clock(x.ts_ms)}, {LANES[x.direction]}, vel_div {_figure(x.vel_div)}", _verdict(x)]
+    if x.position is not None:
+        p = x.position
+        lines.append(f"open: {LANES[p['direction']]} {p['asset']} since bar {p['entry_bar']} at {p['entry_price']:g}")
     lines += ["", "The loop asked", *_checks(x.checks)]
     if x.candidates:
         lines += ["", *_assets(x.candidates, LANES[x.direction])]
@@ -144,7 +147,7 @@ def _size(belief: Conviction, size: Size | None) -> Iterator[str]:
     if size is None:
         return
     s = size
-    yield f"  bucket {s.bucket}{' (extreme)' if s.extreme else ''}, {s.bucket_wins} of {s.bucket_trades} closed trades won: x {s.bucket_boost:g}"
+    yield f"  bucket {s.bucket}{' (extreme)' if s.extreme else ''}, {s.bucket_wins} of {s.bucket_trades} trades won: x {s.bucket_boost:g}"
     yield f"  trend of vel_div {s.trend:+.4g}: x {s.trend_mult:g};  losses among the last 5 trades: {s.recent_losses}: x {s.streak_mult:g}"
     yield f"  fraction {_figure(s.raw_fraction)} before the clamp, {_figure(s.fraction)} after"
     regime = f"regime {_figure(s.regime_mult)} (boost {s.boost:g}, beta {s.beta:g}, forewarner {s.mc_scale:g})"

@@ -10,9 +10,9 @@ import pytest
 from report import fake
 
 from dolphin.report import Run, build_run, compare, comparison_to_markdown, read_run, to_markdown, verdict, write_run
-from dolphin.report.notes import EXITS, REFUSALS
+from dolphin.report.notes import ASSETS, EXITS, REFUSALS
 from dolphin.report.text import cautions, count, number, percent, span, table
-from dolphin.types import ExitReason, Refusal
+from dolphin.types import AssetVerdict, ExitReason, Refusal
 
 
 def test_numbers_read_well():
@@ -79,9 +79,11 @@ def test_markdown_of_a_run_without_trades():
 
 
 def test_every_reason_has_words():
-    """No exit reason or refusal shows as a bare name."""
+    """No exit reason, refusal or verdict on an asset shows as a bare name, and none is worded that does not exist."""
     assert set(REFUSALS) == {reason.name for reason in Refusal}
     assert set(EXITS) == {reason.name for reason in ExitReason} - {"NONE"}
+    assert set(ASSETS) == {verdict.value for verdict in AssetVerdict}
+    assert all(words and "\n" not in words for table in (ASSETS, EXITS, REFUSALS) for words in table.values())
 
 
 @pytest.fixture

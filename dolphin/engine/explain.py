@@ -93,13 +93,13 @@ def _manage(scene: Scene) -> dict[str, Any]:
     checks = list(_exit_checks(scene))
     reason = next((check.code for check in checks if check.answer == "decided"), ExitReason.NONE.name)
     code = Refusal.IN_POSITION if reason == ExitReason.NONE.name else Refusal.EXIT_THIS_BAR
-    answer = "decided" if code is Refusal.IN_POSITION else "passed"
-    first = Check(Refusal.IN_POSITION.name, "is a position open?", scene.held, "none", answer)
+    answer = "decided" if code is Refusal.IN_POSITION else "not asked"
+    last = Check(Refusal.IN_POSITION.name, "the position stays", scene.held, "none", answer)
     return {
         "code": code.name,
         "exit_reason": reason,
         "position": position.to_dict() if position else None,
-        "checks": (first, *checks),
+        "checks": (*checks, last),
     }
 
 
