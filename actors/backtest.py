@@ -28,6 +28,7 @@ from actors.dolphin_actor import DolphinActor
 from actors.funding import FundingModule
 from actors.instruments import perpetuals
 from dolphin.engine.costs import FundingSeries
+from dolphin.engine.nd import NDAlphaEngine
 from dolphin.engine.records import DayRows
 from dolphin.report.venue import VenueRun
 
@@ -53,12 +54,17 @@ class VenueBacktest:
     """Largest distance of a taker fill from the quote that the delivery built, USDT."""
 
     @classmethod
-    def build(cls, config: DolphinActorConfig, days: Sequence[DayRows], funding: FundingSeries | None = None) -> VenueBacktest:
-        """Engine, venue, instruments and actor. ``days``: ascending, with times; prices of the first bars choose default instruments."""
+    def build(
+        cls, config: DolphinActorConfig, days: Sequence[DayRows], funding: FundingSeries | None = None, nd: NDAlphaEngine | None = None
+    ) -> VenueBacktest:
+        """Engine, venue, instruments and actor; ``nd``: an ND engine with layers attached.
+
+        ``days``: ascending, with times; prices of the first bars choose default instruments.
+        """
         # a simulated venue always answers, but not before its next quote
         config = msgspec.structs.replace(config, orders=msgspec.structs.replace(config.orders, ack_timeout_s=86_400.0))
         engine = BacktestEngine(BacktestEngineConfig(trader_id="DOLPHIN-001", logging=LoggingConfig(bypass_logging=True)))
-        actor = DolphinActor(config)
+        actor = DolphinActor(config, nd)
         actor.engine.set_funding(funding)
         modules = [FundingModule(funding, actor.desk.on_funding)] if funding is not None else []
         engine.add_venue(

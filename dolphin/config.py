@@ -28,6 +28,7 @@ __all__ = [
     "PathsConfig",
     "ScannerConfig",
     "Settings",
+    "SurvivalConfig",
     "SyntheticConfig",
     "VenueConfig",
     "config_hash",
@@ -129,6 +130,15 @@ class VenueConfig(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True)
     latency_ms: Annotated[float, Meta(ge=0.001, le=3_600_000, description="simulated venue: way of an order")] = 1.0
     spread_bps: Annotated[float, Meta(ge=0, le=1000, description="simulated venue: spread of its quotes, bps of the close")] = 4.0
     stale_spread_bps: Annotated[float, Meta(ge=0, le=5000, description="simulated venue: spread where a bar has no price, bps")] = 100.0
+
+
+class SurvivalConfig(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """The survival stack. The thresholds are not settings: they are tight on purpose."""
+
+    order_book: Annotated[bool, Meta(description="an order-book layer runs; without one Cat3 = 1 and posture is capped at STALKER")] = True
+    mc_orange_floor: Annotated[Literal["none", "TURTLE"], Meta(description="lowest posture that forewarner ORANGE alone causes")] = "none"
+    ob_stale_floor: Annotated[Literal["none", "TURTLE"], Meta(description="lowest posture that a stale book alone causes")] = "none"
+    cadence_min: Annotated[float, Meta(gt=0, le=60, description="minutes between evaluations; recovery counts at most two of them")] = 1.0
 
 
 class PathsConfig(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):

@@ -14,6 +14,9 @@ import numpy as np
 import numpy.typing as npt
 
 __all__ = [
+    "BOOK_FEATURES",
+    "BOOK_LEVELS",
+    "BOOK_STALE_MS",
     "IRP_WINDOW",
     "OB_ASSET",
     "OB_MACRO",
@@ -25,6 +28,7 @@ __all__ = [
     "Array",
     "AssetVerdict",
     "BarResult",
+    "BookVerdict",
     "Confirmation",
     "ExitReason",
     "Ints",
@@ -117,6 +121,21 @@ class Confirmation(IntEnum):
     CONFIRM = 1
 
 
+class BookVerdict(IntEnum):
+    """What a book said about a snapshot or a message: taken (OK), or the first reason why not."""
+
+    OK = 0
+    EMPTY = 1
+    NOT_FINITE = 2
+    BAD_SIZE = 3
+    UNORDERED = 4
+    DUPLICATE = 5
+    CROSSED = 6
+    OUT_OF_ORDER = 7
+    GAP = 8
+    NO_SNAPSHOT = 9
+
+
 TRADE_FIELDS: Final = (
     "trade_id", "date", "asset", "direction", "entry_bar", "exit_bar", "entry_ts", "exit_ts", "entry_price", "exit_price",
     "notional", "leverage", "fraction", "bucket", "vel_div", "strength", "confidence", "dc", "irp_alignment", "ars", "reason",
@@ -186,6 +205,22 @@ OB_ASSET: Final = ("imbalance_ma5", "imbalance_persistence", "withdrawal_velocit
 
 OB_MACRO: Final = ("cascade_count", "regime_signal", "market_imbalance", "market_agreement", "market_multiplier")
 """Last axis of the order-book macro block ``float64[n_bars, 5]``; NaN = neutral."""
+
+BOOK_LEVELS: Final = 20
+"""Levels a side that a snapshot contributes."""
+
+BOOK_STALE_MS: Final = 5_000
+"""A snapshot older than this, ms, is no longer known."""
+
+BOOK_FEATURES: Final = (
+    "imbalance", "imbalance_ma5", "imbalance_persistence", "withdrawal_velocity", "depth_quality", "spread_bps",
+    "fill_buy", "fill_sell", "mid_move_bps", "mid", "depth",
+)  # fmt: skip
+"""What one snapshot says about one asset, the last axis of every feature block.
+
+``fill_buy`` and ``fill_sell``: chance that a maker buy or sell at the touch fills; ``mid_move_bps``: move of the mid over 30 s;
+``mid`` USDT; ``depth``: notional of both sides within 20 bps of the mid, USDT. NaN = not known yet.
+"""
 
 
 @dataclass(frozen=True, slots=True)

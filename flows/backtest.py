@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import date, timedelta
 from pathlib import Path
@@ -16,7 +17,7 @@ from dolphin.config import LoadedConfig, config_hash
 from dolphin.engine.costs import FundingSeries
 from dolphin.engine.nd import NDAlphaEngine
 from dolphin.engine.records import table_rows
-from dolphin.errors import QualityError
+from dolphin.errors import ConfigError, QualityError
 from dolphin.report.files import write_run
 from dolphin.report.inputs import Bars, DayQuality, RunContext
 from dolphin.report.summary import Run, build_run
@@ -25,6 +26,7 @@ from dolphin.storage.day_table import DayTable, list_days, read_day
 from dolphin.storage.publish import publish, sha256_file
 from dolphin.storage.schema import DAY_MS, SHARES, day_start, gaps_of
 from dolphin.types import Array, Ints
+from flows.layers import Layers
 from flows.parity import first_difference, venue_of
 from flows.workspace import commit, new_run_folder, point_latest
 
@@ -35,7 +37,8 @@ __all__ = ["Plan", "day_files", "run_backtest", "table_times"]
 class Plan:
     """What to run: day tables in ``folder`` from ``first`` to ``last`` (inclusive, empty = all), lane and settings.
 
-    ``venue``: send the decisions to a simulated venue as orders too (NautilusTrader), and report what it filled.
+    ``venue``: send the decisions to a simulated venue as orders too (NautilusTrader), and report what it filled. ``layers``: makes what
+    is attached to the engine, from the day tables and their files.
     """
 
     folder: Path
@@ -47,6 +50,7 @@ class Plan:
     quality: dict[str, dict[str, int]] = field(default_factory=dict)
     synthetic: bool = False
     venue: bool = False
+    layers: Callable[[Sequence[DayTable], Sequence[Path]], Layers] = lambda tables, paths: Layers()
 
 
 def day_files(folder: Path, first: str = "", last: str = "") -> list[Path]:
@@ -65,19 +69,20 @@ def run_backtest(plan: Plan, days: Iterable[Path], *, started: float | None = No
     """
     began = time.perf_counter() if started is None else started
     settings = plan.loaded.settings
-    engine = NDAlphaEngine(settings.engine)
-    engine.set_funding(plan.funding)
     tables: list[DayTable] = []
-    refusals: dict[str, int] = {}
+    refusals: Counter[str] = Counter()
     files: list[dict[str, str]] = []
     for path in days:
         table = read_day(path)
         _same_interval(tables, table, path)
-        result = engine.process_rows(table.date, table_rows(table), direction=plan.direction)
-        for name, count in result["refusals"].items():
-            refusals[name] = refusals.get(name, 0) + count
         tables.append(table)
         files.append({"file": str(path), "sha256": sha256_file(path)})
+    layers = plan.layers(tables, [Path(item["file"]) for item in files])
+    engine = layers.engine(settings.engine)
+    engine.set_funding(plan.funding)
+    for table in tables:
+        result = engine.process_rows(table.date, table_rows(table), direction=plan.direction, posture=layers.posture(table.date))
+        refusals.update(result["refusals"])
     context = RunContext(
         config=plan.loaded,
         config_hash=config_hash(settings.engine),
@@ -90,14 +95,16 @@ def run_backtest(plan: Plan, days: Iterable[Path], *, started: float | None = No
         skipped_days=_skipped(plan, [table.date for table in tables]),
         quality=[_quality(table, plan.quality.get(table.date, {})) for table in tables],
         refusals=refusals,
-        flags=list(_flags(engine, plan, tables)),
+        flags=[*_flags(engine, plan, tables), *layers.flags],
+        acb_mode=layers.acb_mode,
+        notes=layers.notes,
         direction=plan.direction,
         open_position=engine.position.to_dict() if engine.position else None,
     )
     digest = hashlib.sha256((context.config_hash + "".join(f["sha256"] for f in files)).encode()).hexdigest()
     folder = new_run_folder(Path(settings.paths.runs), digest)
     if plan.venue:
-        context = replace(context, venue=_on_venue(plan, tables, engine, folder))
+        context = replace(context, venue=_on_venue(plan, tables, engine, folder, layers))
     context = replace(context, seconds=round(time.perf_counter() - began, 3))
     run = build_run(context, engine.trades, _bars(tables, engine))
     write_run(folder, run, publish)
@@ -105,12 +112,15 @@ def run_backtest(plan: Plan, days: Iterable[Path], *, started: float | None = No
     return folder, run
 
 
-def _on_venue(plan: Plan, tables: Sequence[DayTable], engine: NDAlphaEngine, folder: Path) -> VenueRun:
+def _on_venue(plan: Plan, tables: Sequence[DayTable], engine: NDAlphaEngine, folder: Path, layers: Layers) -> VenueRun:
     """The same days as orders in NautilusTrader; its files go into ``folder``."""
     untimed = [table.date for table in tables if table.ts is None]
     if untimed:
         raise QualityError("a day table without times cannot be sent to a venue", path=plan.folder, hint=f"rebuild {untimed[0]}")
-    venue = venue_of(tables, plan.loaded.settings, plan.direction, plan.funding)
+    if layers.postures:
+        raise ConfigError("--posture-file and --engine nautilus: a schedule is for the engine alone")
+    twin = layers.engine(plan.loaded.settings.engine)
+    venue = venue_of(tables, plan.loaded.settings, plan.direction, plan.funding, twin)
     try:
         difference = first_difference(engine.trades, venue.actor.engine.trades)
         parity = {"trades": len(engine.trades), "equal": not difference, "first_difference": difference}

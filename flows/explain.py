@@ -102,6 +102,8 @@ def open_run(folder: Path) -> Source:
         days, bars = tuple(summary["days"]), [item["bars"] for item in summary["detail"]["quality"]]
     except (KeyError, TypeError) as error:
         raise MalformedFile(f"does not say what was run ({error})", path=folder / "summary.json", hint="run the backtest again") from error
+    if summary.get("acb_mode", "off") != "off":
+        raise ConfigError(f"{folder}: explain replays runs of the engine alone so far, this one had --stack full")
     if not len(files) == len(days) == len(bars):
         raise MalformedFile(f"{len(days)} days, {len(files)} files", path=folder / "summary.json", hint="run the backtest again")
     engine = {name.removeprefix("engine."): value for name, value in values.items() if name.startswith("engine.")}

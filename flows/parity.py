@@ -112,8 +112,13 @@ def stream_way(store: KlineStore, tables: Sequence[DayTable], settings: Settings
     return engine
 
 
-def venue_of(tables: Sequence[DayTable], settings: Settings, direction: int, funding: Any = None) -> Any:
-    """A ``VenueBacktest`` that has run. Raises ``MissingDependency`` without NautilusTrader, ``ConfigError`` for odd symbols."""
+def venue_of(
+    tables: Sequence[DayTable], settings: Settings, direction: int, funding: Any = None, engine: NDAlphaEngine | None = None
+) -> Any:
+    """A ``VenueBacktest`` that has run; ``engine``: with layers attached already.
+
+    Raises ``MissingDependency`` without NautilusTrader, ``ConfigError`` for odd symbols.
+    """
     try:
         from actors.backtest import VenueBacktest
         from actors.config import LANES, DolphinActorConfig
@@ -122,7 +127,7 @@ def venue_of(tables: Sequence[DayTable], settings: Settings, direction: int, fun
     lane = next(name for name, side in LANES.items() if side == direction)
     seconds = tables[0].bar_seconds or 60
     config = DolphinActorConfig(lane=lane, bar_seconds=seconds, engine=settings.engine, orders=settings.venue)
-    return VenueBacktest.build(config, [table_rows(table) for table in tables], funding).run()
+    return VenueBacktest.build(config, [table_rows(table) for table in tables], funding, engine).run()
 
 
 def venue_way(tables: Sequence[DayTable], settings: Settings, direction: int) -> tuple[list[dict[str, Any]], float, float]:

@@ -34,7 +34,14 @@ class OrderBookProvider(Protocol):
 
 
 def fill_book_row(ob: OrderBookProvider, assets: Sequence[str], direction: int, ts_ms: int, book: Book, row: int) -> None:
-    """Write what ``ob`` knows at ``ts_ms`` into row ``row`` of ``book``; unknown values become NaN."""
+    """Write what ``ob`` knows at ``ts_ms`` into row ``row`` of ``book``; unknown values become NaN.
+
+    A provider that has ``fill_row(assets, direction, ts_ms, asset_out, macro_out)`` is asked once for the whole row.
+    """
+    fill = getattr(ob, "fill_row", None)
+    if fill is not None:
+        fill(assets, direction, ts_ms, book.asset[row], book.macro[row])
+        return
     macro = _values(ob.get_macro(ts_ms), _MACRO)
     multiplier = ob.get_market_multiplier(direction, ts_ms)
     book.macro[row] = [*macro, np.nan if multiplier is None else multiplier]

@@ -29,6 +29,8 @@ def ars_adjustment_nb(depth_quality: float) -> float:
 @kernel
 def adjust_confidence_nb(confidence: float, eff: float, persistence: float) -> float:
     """OB-2: confidence after the book; 0.0 = the book is against the entry."""
+    if not -math.inf < persistence < math.inf:  # min(0.15, nan) is 0.15: an unknown would have had the largest effect
+        return confidence
     if eff > 0.10:
         return confidence * (1.0 + min(0.15, eff * persistence * 0.5))
     if eff < -0.15 and persistence > 0.60:
@@ -39,6 +41,8 @@ def adjust_confidence_nb(confidence: float, eff: float, persistence: float) -> f
 @kernel
 def market_multiplier_nb(eff: float, agreement: float) -> float:
     """OB-3: leverage factor from ``eff`` of the market's median imbalance and the share of assets that agree with it."""
+    if not -math.inf < agreement < math.inf:
+        return 1.0
     if eff > 0.10:
         return 1.0 + min(0.20, eff * agreement)
     return 1.0 - min(0.15, abs(eff) * agreement) if eff < -0.10 else 1.0

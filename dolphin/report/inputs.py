@@ -47,6 +47,7 @@ class RunContext:
     ``data`` holds ``{"file", "sha256"}`` and ``skipped_days`` ``{"date", "why"}``; ``refusals`` counts bars by the first reason for
     which nothing was entered (``dolphin.types.Refusal`` names); ``open_position`` is the position left at the end, with at least
     asset, direction, entry_bar, entry_price, notional, leverage and fraction; ``seconds`` is the time that the run took;
+    ``notes`` say what the layers lacked;
     ``venue`` is the ledger of its orders and fills, None when the run sent no orders.
     """
 
@@ -66,6 +67,7 @@ class RunContext:
     direction: int = -1
     open_position: Mapping[str, Any] | None = None
     seconds: float = 0.0
+    notes: Sequence[str] = ()
     venue: VenueRun | None = None
 
     @property

@@ -76,6 +76,9 @@ FLAGS: Final[Mapping[str, str]] = {
     "incomplete_day_table": "A day table does not say that it is complete (foreign or stale): minutes may be missing.",
     "times_from_row_index": "A day table carries no times: they were spread from midnight on by row number.",
     "data_warnings": "The data was loaded with warnings.",
+    "macro_missing": "Outside series are missing for some days: the circuit breaker gives no boost there.",
+    "book_missing": "There is no order book for some days: its layer is neutral there.",
+    "acb_full_sample": "The circuit breaker's threshold has read the whole sample: it looks ahead, for comparison only.",
 }
 
 QUALITY: Final = (

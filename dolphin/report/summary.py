@@ -125,6 +125,7 @@ def _detail(context: RunContext, columns: Columns, bars: Bars, curves: Curves) -
             {"name": name, "value": value, "origin": context.config.origin.get(name, "default"), "note": note}
             for name, value, note in settings_rows(context.config.settings)
         ],
+        **({"notes": list(context.notes)} if context.notes else {}),
         **({} if context.venue is None else {"venue": venue_summary(context.venue, engine)}),
     }
 

@@ -67,7 +67,7 @@ class Parquet:
             raise QualityError("the file has no rows", path=self.path)
 
     def require(self, names: Sequence[str], kinds: Mapping[str, str]) -> None:
-        """Check that the columns exist and are of their kind: ``int64``, ``float`` (32 or 64 bits) or ``string``."""
+        """Check that the columns exist and are of their kind: ``int64``, ``float`` (32 or 64 bits), ``number`` (any) or ``string``."""
         for name in names:
             if name not in self._types:
                 raise SchemaError("the column is missing", path=self.path, column=name, hint=f"found {', '.join(self.names[:12])}")
@@ -180,6 +180,8 @@ def _is_kind(kind: Any, wanted: str) -> bool:
 
     if wanted == "int64":
         return bool(pa.types.is_int64(kind))
+    if wanted == "number":
+        return bool(pa.types.is_integer(kind) or pa.types.is_floating(kind))
     if wanted == "float":
         return bool(pa.types.is_float32(kind) or pa.types.is_float64(kind))
     plain = kind.value_type if pa.types.is_dictionary(kind) else kind
