@@ -22,6 +22,7 @@ from dolphin.report.summary import Run, plain
 from dolphin.storage.day_table import DayTable, read_day
 from dolphin.storage.publish import sha256_file
 from dolphin.types import BarResult, ExitReason, Refusal
+from flows.layers import Layers
 
 __all__ = ["DayStory", "Near", "Source", "TradeStory", "explain_bar", "explain_day", "explain_trade", "explanation_dict", "open_run"]
 
@@ -32,7 +33,7 @@ SAME = ("asset", "direction", "entry_bar", "exit_bar", "reason")
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """A run and what its engine was given: configuration, lane, files; ``first_bar`` of each day and, last, the run's length."""
+    """A run and what its engine was given: configuration, lane, files, layers; ``first_bar`` of each day and, last, the run's length."""
 
     folder: Path
     run: Run
@@ -41,6 +42,7 @@ class Source:
     files: tuple[Mapping[str, str], ...]
     days: tuple[str, ...]
     first_bar: tuple[int, ...]
+    layers: Layers
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,8 +90,8 @@ class DayStory:
     nearest: list[Near]
 
 
-def open_run(folder: Path) -> Source:
-    """Read a run's folder.
+def open_run(folder: Path, layers: Layers | None = None) -> Source:
+    """Read a run's folder. ``layers``: those that the run had; a run folder does not hold what they are made of.
 
     Raises ``MalformedFile`` for a summary that does not say what was run, ``ConfigError`` when this version reads its settings otherwise.
     """
@@ -102,7 +104,7 @@ def open_run(folder: Path) -> Source:
         days, bars = tuple(summary["days"]), [item["bars"] for item in summary["detail"]["quality"]]
     except (KeyError, TypeError) as error:
         raise MalformedFile(f"does not say what was run ({error})", path=folder / "summary.json", hint="run the backtest again") from error
-    if summary.get("acb_mode", "off") != "off":
+    if layers is None and summary.get("acb_mode", "off") != "off":
         raise ConfigError(f"{folder}: explain replays runs of the engine alone so far, this one had --stack full")
     if not len(files) == len(days) == len(bars):
         raise MalformedFile(f"{len(days)} days, {len(files)} files", path=folder / "summary.json", hint="run the backtest again")
@@ -112,7 +114,7 @@ def open_run(folder: Path) -> Source:
         raise ConfigError(
             f"{folder}: its engine configuration is {digest}, this version makes {config_hash(config)}; run the backtest again"
         )
-    return Source(folder, run, config, direction, files, days, (0, *accumulate(bars)))
+    return Source(folder, run, config, direction, files, days, (0, *accumulate(bars)), layers or Layers())
 
 
 def explain_bar(source: Source, bar: int) -> Explanation:
@@ -182,7 +184,7 @@ def explanation_dict(x: Explanation) -> dict[str, Any]:
 
 
 def _explained(source: Source, wanted: range) -> list[Explanation]:
-    return [explain_row(engine, rows, row) for engine, rows, row, _ in _walk(source, wanted)]
+    return [explain_row(engine, rows, row, ob=source.layers.book) for engine, rows, row, _ in _walk(source, wanted)]
 
 
 def _advance(engine: NDAlphaEngine, rows: DayRows, row: int) -> BarResult:
@@ -196,15 +198,15 @@ def _walk(source: Source, wanted: range) -> Iterator[tuple[NDAlphaEngine, DayRow
     Days before go through ``process_rows``, days after are not read. Raises ``DataError`` for a day table that is gone or has changed
     since the run and ``CheckFailed`` when the engine does not make the run's trades.
     """
-    engine = NDAlphaEngine(source.config)
+    engine = source.layers.engine(source.config)
     for date, (first, stop), item in zip(source.days, pairwise(source.first_bar), source.files, strict=True):
         if first >= wanted.stop:
             break
-        rows = table_rows(_same_table(item))
+        rows, posture = table_rows(_same_table(item)), source.layers.posture(date)
         if stop <= wanted.start:
-            engine.process_rows(date, rows, direction=source.direction)
+            engine.process_rows(date, rows, direction=source.direction, posture=posture)
             continue
-        engine.begin_day(date, source.direction)
+        engine.begin_day(date, source.direction, posture)
         engine.set_universe(rows.assets)
         for bar in range(first, min(stop, wanted.stop)):
             if bar in wanted:

@@ -23,8 +23,35 @@ from flows.backtest import Plan, run_backtest
 from flows.cli import app
 from flows.console import progress
 from flows.explain_text import bar_text
+from flows.layers import Layers
 from flows.scans import cached_scan
 from flows.synth import cached_market
+
+
+class Steady:
+    """A circuit breaker that says the same every day."""
+
+    mode, flags = "as_of", ()
+
+    def get_dynamic_boost_for_date(self, date, ob=None):
+        return {"boost": 1.2, "beta": 0.5}
+
+
+class Supporting:
+    """An order book that says the same of every asset at all times: sellers lead, depth is fair."""
+
+    def get_signal(self, asset, ts_ms):
+        return {"imbalance_ma5": -0.2, "imbalance_persistence": 0.7, "withdrawal_velocity": 0.0}
+
+    def get_placement(self, asset, ts_ms):
+        return {"depth_quality": 1.2, "fill_probability": 0.5}
+
+    def get_macro(self, ts_ms):
+        return {"cascade_count": 0, "regime_signal": 0, "market_imbalance": -0.2, "market_agreement": 0.5}
+
+    def get_market_multiplier(self, direction, ts_ms):
+        return 1.1
+
 
 FLAGS = {"synthetic.assets": 16, "synthetic.days": 3, "max_hold_bars": 40}
 
@@ -223,6 +250,29 @@ def test_a_run_that_this_engine_would_not_repeat_is_refused(copy):
         path.write_text(broken)
         with pytest.raises(MalformedFile, match=r"summary\.json"):
             explain.open_run(copy / "run")
+
+
+def test_a_run_with_layers_is_explained_with_them_and_refused_without(home, tmp_path):
+    """Breaker, book and postures given again: boost in every size, the book's word, a halted day; without them nothing is guessed."""
+    layers = Layers(book=Supporting(), breaker=Steady(), postures={"2025-01-02": "TURTLE", "2025-01-03": "STALKER"})
+    loaded = load(flags={**FLAGS, "paths.runs": str(tmp_path)})
+    plan = Plan(folder=home / "days", loaded=loaded, layers=lambda tables, paths: layers)
+    folder, _ = run_backtest(plan, list_days(home / "days"))
+    with pytest.raises(ConfigError, match="--stack full"):
+        explain.open_run(folder)
+    source = explain.open_run(folder, layers)
+    first, stop = source.first_bar[0], source.first_bar[1]
+    entered = [x for x in explain._explained(source, range(first, stop)) if x.entry]
+    assert entered
+    assert {x.size.boost for x in entered} == {1.2}
+    assert {x.size.market_mult for x in entered} == {1.1}
+    assert "after the order book" in bar_text(entered[0])
+    halted = explain.explain_day(source, "2025-01-02")
+    assert halted.refusals["HALTED"] > 1000
+    assert not halted.entries
+    last = source.run.trades["trade_id"][-1]
+    story = explain.explain_trade(source, int(last))
+    assert story.entry.size.leverage_cap == 2.0
 
 
 def test_relative_paths_count_from_where_the_backtest_ran(home, copy, monkeypatch):
