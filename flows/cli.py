@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import sys
 from pathlib import Path
 from typing import Annotated
@@ -40,6 +41,8 @@ def main() -> None:
             raise
         print(f"dolphin: {type(error).__name__}: {error} (a defect; run again with --debug and report it)", file=sys.stderr)
         sys.exit(1)
+    finally:
+        signal.signal(signal.SIGINT, signal.SIG_IGN)  # the outcome is settled: a late Ctrl-C must not spoil the exit code
 
 
 @verb(app, "version")
