@@ -335,7 +335,7 @@ def anything(world: World, draw: st.DataObject) -> None:
 
 
 @pytest.mark.parametrize("style", ["market", "maker"])
-@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large])
+@settings(max_examples=150, derandomize=True, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large])
 @given(draw=st.data())
 def test_whatever_the_venue_does_the_lane_ends_flat_or_in_safe_mode_with_a_reason(style: str, draw: st.DataObject) -> None:
     world = World(draw.draw(st.sampled_from(["BLUE", "GREEN"])), order_style=style, maker_timeout_s=8.0).start()
@@ -348,6 +348,9 @@ def test_whatever_the_venue_does_the_lane_ends_flat_or_in_safe_mode_with_a_reaso
         world.leave()
     world.bars(25)
     assert world.flat or world.desk.safe_reason
-    assert not world.trips or world.desk.safe_reason.startswith("POSITION_MISMATCH")
+    ours: dict[str, float] = {}
+    for trip in world.trips:
+        ours[trip.symbol] = ours.get(trip.symbol, 0.0) + trip.direction * trip.held
+    assert all(abs(world.venue.net.get(symbol, 0.0) - held) > 1e-9 for symbol, held in ours.items()), (ours, world.venue.net)
     assert len(world.actor.trades) == world.trades or world.trips
     world.close()
