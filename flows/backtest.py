@@ -27,7 +27,6 @@ from dolphin.storage.publish import publish, sha256_file
 from dolphin.storage.schema import DAY_MS, SHARES, day_start, gaps_of
 from dolphin.types import Array, Ints
 from flows.layers import Layers
-from flows.parity import first_difference, venue_of
 from flows.workspace import commit, new_run_folder, point_latest
 
 __all__ = ["Plan", "day_files", "run_backtest", "table_times"]
@@ -114,6 +113,8 @@ def run_backtest(plan: Plan, days: Iterable[Path], *, started: float | None = No
 
 def _on_venue(plan: Plan, tables: Sequence[DayTable], engine: NDAlphaEngine, folder: Path, layers: Layers) -> VenueRun:
     """The same days as orders in NautilusTrader; its files go into ``folder``."""
+    from flows.parity import first_difference, venue_of
+
     untimed = [table.date for table in tables if table.ts is None]
     if untimed:
         raise QualityError("a day table without times cannot be sent to a venue", path=plan.folder, hint=f"rebuild {untimed[0]}")
