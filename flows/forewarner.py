@@ -81,15 +81,19 @@ def train(work: Training, out: Path, track: Track) -> TrialTable:
     missing = [first for first, rows in parts.items() if rows is None]
     jobs = min(work.jobs or os.cpu_count() or 1, len(missing))
     for first in track(_run(work, folder, missing, jobs), len(missing), f"parts of {DRAWN_AT_ONCE} trials"):
-        parts[first] = _known(folder, work.plan, first)
+        parts[first] = read_table(_part(folder, first)).values
     rows = [part for part in parts.values() if part is not None]
     table = TrialTable(work.plan, np.ascontiguousarray(np.concatenate(rows)[: work.trials]))
     write_table(out, table)
     return table
 
 
+def _part(folder: Path, first: int) -> Path:
+    return folder / f"{first:08d}.parquet"
+
+
 def _known(folder: Path, plan: TrialPlan, first: int) -> Array | None:
-    path = folder / f"{first:08d}.parquet"
+    path = _part(folder, first)
     if not path.exists():
         return None
     try:
@@ -142,7 +146,7 @@ def _run_part(market: Market, plan: TrialPlan, folder: Path, first: int) -> None
         outcome = run_trial(market, config_at(plan.config, values, path.engine_seed), path.days, plan.direction)
         keys = (trial, path.pool, path.days[0], path.engine_seed)
         rows.append([*keys, *values.values(), *plan.condition(int(path.days[0]) - 1), *outcome])
-    write_table(folder / f"{first:08d}.parquet", TrialTable(plan, np.array(rows, dtype=np.float64)))
+    write_table(_part(folder, first), TrialTable(plan, np.array(rows, dtype=np.float64)))
 
 
 def _code() -> str:

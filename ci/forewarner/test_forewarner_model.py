@@ -230,8 +230,7 @@ def test_a_flipped_bit_never_changes_what_is_read(saved, table, tmp_path):
         try:
             read = read_table(path)
         except DataError as error:
-            assert path.name in str(error)
-            refused += 1
+            refused += error.path == path
         else:
             assert np.array_equal(read.values, table.values, equal_nan=True)
             assert read.plan == table.plan

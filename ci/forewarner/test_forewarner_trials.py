@@ -81,7 +81,7 @@ def test_paths_stay_in_their_pool_start_after_a_known_day_and_keep_blocks():
 @pytest.mark.parametrize("direction", [-1, 1])
 def test_outcomes_are_those_of_the_report(market, direction):
     """ROI, drawdown marked at every bar and profit factor of both ledgers equal what dolphin.report says of the same days."""
-    config = EngineConfig(max_fraction=0.4, max_leverage=10.0, max_hold_bars=300, fixed_tp_pct=0.03)
+    config = EngineConfig(max_fraction=0.4, max_leverage=10.0, max_hold_bars=90, fixed_tp_pct=0.03)
     got = dict(zip(OUTCOMES, run_trial(market, config, np.arange(6), direction), strict=True))
     engine = NDAlphaEngine(config)
     for date, rows in zip(market.dates, market.rows, strict=True):

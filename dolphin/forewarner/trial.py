@@ -92,8 +92,8 @@ def _outcomes(engine: NDAlphaEngine, market: Market, path: Ints) -> Array:
         cursor = mark_day_nb(read_only(rows.closes), market.columns[day], span, bars, d, terms, cursor, price, state)
         first = span[1]
     gained = after - before
-    lost = -np.minimum(gained, 0.0).sum(axis=0)
-    with np.errstate(divide="ignore"):
+    lost = np.abs(np.minimum(gained, 0.0).sum(axis=0))
+    with np.errstate(divide="ignore", invalid="ignore"):
         factor = np.maximum(gained, 0.0).sum(axis=0) / lost
     roi = after[-1] / start - 1.0
     return np.array([roi[0], state[0, 1], factor[0], roi[1], state[1, 1], factor[1], float(len(trades))])
