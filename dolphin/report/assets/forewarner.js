@@ -55,7 +55,7 @@ function warnTiles() {
   const each = (key, show) => [show(LATER[key]), show(SAME[key])];
   const four = (x) => num(x, 4),
     share = (x) => pct(x, 1, false);
-  const range = (t) => (t.skill_low == null ? "n/a" : `${pct(t.skill_low, 0)} \u2026 ${pct(t.skill_high, 0)}`);
+  const range = LATER.skill_low == null ? "" : `Skill on later days lies between ${pct(LATER.skill_low, 0)} and ${pct(LATER.skill_high, 0)} (90 %, starting days drawn again). `;
   section(
     "overview",
     "Overview",
@@ -65,14 +65,14 @@ function warnTiles() {
       tile("Brier score", ...each("brier", four), "of the calibrated probabilities"),
       tile("Brier of their own rate", ...each("brier_own_rate", four), "the best constant, known only afterwards"),
       tile("Brier of the known rate", ...each("brier_known_rate", four), "the rate of the trials that were fitted"),
-      tile("Skill, 90 % interval", range(LATER), range(SAME), "bootstrap over starting days"),
+      tile("Skill", ...each("skill", (x) => pct(x, 0)), "1 \u2212 Brier / Brier of their own rate"),
       tile("Catastrophes", ...each("rate", share)),
       tile("Trials tested", ...each("trials", (x) => num(x, 0))),
     ),
     el(
       "p",
       { class: "hint", style: { marginTop: "8px" } },
-      `Without the market condition the Brier score on later days is ${num(F.tests.later_without_condition.brier, 4)}. ` +
+      range + `Without the market condition the Brier score on later days is ${num(F.tests.later_without_condition.brier, 4)}. ` +
         "Same days: other trials over the days of the fit; the gap between the two columns is what new days cost.",
     ),
   );
@@ -85,7 +85,7 @@ function reliabilityChart(parent) {
   ];
   const said = F.reliability.later.map((r) => `${prob(r.probability)} came true ${prob(r.observed)}`).join(", ");
   chart(parent, {
-    height: 380,
+    height: small() ? 320 : 450,
     label: `Reliability: said against observed. Later days: ${said}.`,
     make: (c) => ({
       grid: { left: 56, right: 20, top: 34, bottom: 46 },
@@ -136,7 +136,7 @@ function curveChart(parent) {
       ],
       yAxis: [
         axisLook(c, "", { gridIndex: 0, min: 0, max: 1 }),
-        axisLook(c, "", { gridIndex: 1, splitNumber: 2, scale: true }),
+        axisLook(c, "", { gridIndex: 1, splitNumber: 2, min: (v) => Math.min(-1.5, Math.floor(v.min)) }),
       ],
       title: [
         { text: "probability of a catastrophe", top: 8, left: 50, textStyle: { fontSize: 12, fontWeight: 500, color: c.muted } },
@@ -228,8 +228,7 @@ function binTable() {
     { key: "trials", label: "Count", show: (v) => num(v, 0) },
     { key: "probability", label: "Said", show: two },
     { key: "observed", label: "Observed", show: two },
-    { key: "low", label: "95 % from", show: two },
-    { key: "high", label: "to", show: two },
+    { key: "low", label: "95 %", show: (v, r) => `${two(v)}\u2013${two(r.high)}`, fixed: true },
   ];
   return dataTable({ id: "bins", caption: "Reliability by bin", columns, rows }).body;
 }
@@ -324,7 +323,7 @@ function warnRecords() {
     grid(
       card(5, "What was varied", "Sobol points; all other settings are the base configuration's.", ranges.body),
       card(7, "Days", null, data.body),
-      card(12, "Provenance", null, el("dl", { class: "words" }, pairs.flatMap(([k, v]) => [el("dt", {}, k), el("dd", {}, code(v))]))),
+      card(12, "Provenance", null, el("dl", { class: "words" }, pairs.flatMap(([k, v]) => [el("dt", {}, k), el("dd", {}, code(v, 32))]))),
       card(12, "Limits", null, el("ul", { class: "plain" }, D.limits.map((text) => el("li", {}, text)))),
     ),
   );
