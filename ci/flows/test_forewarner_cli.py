@@ -92,7 +92,7 @@ def test_the_report_is_one_self_contained_page_the_same_twice(home):
 
 @pytest.mark.browser
 def test_the_page_draws_in_a_browser_without_network_or_complaint(home):
-    """Four charts, every section, both themes, narrow and wide."""
+    """Charts, every section, no id twice, both themes, narrow and wide."""
     page = home / "data" / "forewarner" / "calibration.html"
     assert page.exists() or dolphin("report", cwd=home).returncode == 0
     with browser.launched() as running:
@@ -101,7 +101,10 @@ def test_the_page_draws_in_a_browser_without_network_or_complaint(home):
                 seen.page.wait_for_selector("html[data-ready=yes]")
                 assert seen.page.locator("canvas").count() >= 2
                 assert seen.page.locator("section.block").count() == 5
-                assert seen.page.locator("#gate tbody tr").count() == 3
+                assert seen.page.locator("#gate-table tbody tr").count() == 3
                 assert seen.page.evaluate("document.documentElement.scrollWidth <= innerWidth")
+                assert seen.page.evaluate(
+                    "[...document.querySelectorAll('[id]')].map((n) => n.id).every((x, k, all) => all.indexOf(x) === k)"
+                )
                 assert seen.complaints == []
                 assert [url for url in seen.requests if not url.startswith(("file:", "data:"))] == []

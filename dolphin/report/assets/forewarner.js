@@ -193,7 +193,7 @@ function importanceChart(parent) {
 function warnTables() {
   const share = (v) => pct(v, 1, false);
   const gate = dataTable({
-    id: "gate",
+    id: "gate-table",
     caption: "Later trials by status",
     columns: [
       { key: "status", label: "Status", text: true, fixed: true },
