@@ -16,7 +16,7 @@ from flows.console import Outcome, progress, verb
 if TYPE_CHECKING:
     from dolphin.config import LoadedConfig
 
-__all__ = ["add_run_verbs"]
+__all__ = ["add_run_verbs", "check_range", "day_folder"]
 
 KlinesOption = Annotated[Path | None, typer.Option("--klines", help="Folder of klines, one parquet a UTC day; scanned first (cached).")]
 DataOption = Annotated[Path | None, typer.Option("--data", help="Folder of day tables (`dolphin data scan`).")]
@@ -76,10 +76,10 @@ def backtest(
     """Backtest klines, day tables, or (without either) the embedded synthetic market, and write a report."""
     started = time.perf_counter()
     loaded = loaded_config(config, changes, profile)
-    _check_range(first, last)
+    check_range(first, last)
     from flows.backtest import Plan, day_files, run_backtest
 
-    folder, quality = _day_folder(loaded, klines, data, first, last)
+    folder, quality = day_folder(loaded, klines, data, first, last)
     files = day_files(folder, first, last)
     plan = Plan(
         folder=folder,
@@ -184,7 +184,7 @@ def parity_check(
 ) -> Outcome:
     """Day tables, bar by bar, live scanner and orders in NautilusTrader must give the same trades. Exits 1 when they do not."""
     loaded = loaded_config(config, changes)
-    _check_range(first, last)
+    check_range(first, last)
     from dolphin.storage.day_table import read_day
     from dolphin.storage.klines import KlineStore
     from flows.backtest import day_files
@@ -198,7 +198,7 @@ def parity_check(
     return Outcome("dolphin.parity-check/1", verdict.to_dict(), verdict.to_text(), int(not verdict.passed))
 
 
-def _check_range(first: str, last: str) -> None:
+def check_range(first: str, last: str) -> None:
     import datetime as dt
 
     for name, value in (("--from", first), ("--to", last)):
@@ -211,7 +211,7 @@ def _check_range(first: str, last: str) -> None:
         raise ConfigError(f"--from {first} lies after --to {last}")
 
 
-def _day_folder(loaded: LoadedConfig, klines: Path | None, data: Path | None, first: str, last: str) -> tuple[Path, dict[str, Any]]:
+def day_folder(loaded: LoadedConfig, klines: Path | None, data: Path | None, first: str, last: str) -> tuple[Path, dict[str, Any]]:
     """Folder of day tables to run, scanning klines into the cache when needed, and quality counts by day."""
     if klines is not None and data is not None:
         raise ConfigError("--klines and --data: give one of them")

@@ -18,7 +18,7 @@ from flows.cli_options import loaded_config
 __all__ = ["Check", "examine"]
 
 REQUIRED = ("numpy", "numba", "pyarrow", "pandas", "zstandard", "msgspec", "typer", "platformdirs")
-EXTRAS = {"flint": "audit", "nautilus_trader": "nautilus", "hazelcast": "grid", "prefect": "flows", "ccxt": "live"}
+EXTRAS = {"flint": "audit", "nautilus_trader": "nautilus", "hazelcast": "grid", "prefect": "flows", "ccxt": "live", "sklearn": "forewarner"}
 
 
 @dataclass(frozen=True, slots=True)

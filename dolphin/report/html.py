@@ -6,6 +6,7 @@ import base64
 import hashlib
 import html
 import json
+from collections.abc import Mapping, Sequence
 from importlib import resources
 from string import Template
 from typing import Any, Final
@@ -14,7 +15,7 @@ from dolphin.report.page import page_data
 from dolphin.report.summary import Run
 from dolphin.report.text import span, verdict
 
-__all__ = ["render_html"]
+__all__ = ["render_html", "render_page"]
 
 SCRIPTS: Final = (
     "echarts.min.js",
@@ -31,20 +32,28 @@ SCRIPTS: Final = (
 
 
 def render_html(run: Run) -> str:
-    """The page as text, the same bytes for the same run.
+    """The page as text, the same bytes for the same run."""
+    title = f"{verdict(run.summary)} - {span(run.summary['days'])} - DOLPHIN"
+    words = {"label": "run report", "figures": "summary.json"}
+    return render_page(title, verdict(run.summary), page_data(run), SCRIPTS, words)
+
+
+def render_page(title: str, headline: str, data: Mapping[str, Any], scripts: Sequence[str], words: Mapping[str, str]) -> str:
+    """A page of this package's frame, style and ``scripts`` (names of its assets); ``words``: label of the kind of page, and ``figures``,
+    where its numbers are to be had without scripts.
 
     Data never becomes markup: it travels as JSON with ``<``, ``>`` and ``&`` escaped and enters the page as text. A content security
     policy allows only the scripts of this package, by hash, and no connection at all.
     """
-    scripts = [_asset(name) for name in SCRIPTS]
-    days = run.summary["days"]
+    sources = [_asset(name) for name in scripts]
     return Template(_asset("report.html")).substitute(
-        title=html.escape(f"{verdict(run.summary)} - {span(days)} - DOLPHIN"),
-        verdict=html.escape(verdict(run.summary)),
-        policy=html.escape(_policy(scripts)),
+        {name: html.escape(text) for name, text in words.items()},
+        title=html.escape(title),
+        verdict=html.escape(headline),
+        policy=html.escape(_policy(sources)),
         style=_asset("report.css"),
-        data=_json(page_data(run)),
-        scripts="\n".join(f"<script>{script}</script>" for script in scripts),
+        data=_json(data),
+        scripts="\n".join(f"<script>{source}</script>" for source in sources),
     )
 
 

@@ -184,3 +184,42 @@ const line = (name, axis, data, color, extra) => ({
   ...extra,
 });
 const bands = (c) => ({ silent: true, itemStyle: { color: c.band }, data: outages.map(([a, b]) => [{ xAxis: a }, { xAxis: b }]) });
+
+function themeButton() {
+  const button = document.getElementById("theme"),
+    label = () => {
+      button.textContent = isDark() ? "Light" : "Dark";
+    };
+  button.addEventListener("click", () => {
+    root.dataset.theme = isDark() ? "light" : "dark";
+    label();
+    drawAll();
+  });
+  matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => {
+    label();
+    drawAll();
+  });
+  label();
+}
+
+/* Draw anew when the window or the paper changes. */
+function keepDrawn() {
+  let resizing = 0;
+  addEventListener("resize", () => {
+    cancelAnimationFrame(resizing);
+    resizing = requestAnimationFrame(() => charts.forEach((i) => i.plot.resize()));
+  });
+  let chosen;
+  addEventListener("beforeprint", () => {
+    chosen = root.dataset.theme;
+    root.dataset.theme = "light";
+    charts.forEach((i) => i.plot.resize({ width: 700 }));
+    drawAll();
+  });
+  addEventListener("afterprint", () => {
+    if (chosen) root.dataset.theme = chosen;
+    else delete root.dataset.theme;
+    charts.forEach((i) => i.plot.resize({ width: "auto" }));
+    drawAll();
+  });
+}

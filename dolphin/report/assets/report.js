@@ -258,23 +258,6 @@ function tradeList() {
   );
 }
 
-function themeButton() {
-  const button = document.getElementById("theme"),
-    label = () => {
-      button.textContent = isDark() ? "Light" : "Dark";
-    };
-  button.addEventListener("click", () => {
-    root.dataset.theme = isDark() ? "light" : "dark";
-    label();
-    drawAll();
-  });
-  matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => {
-    label();
-    drawAll();
-  });
-  label();
-}
-
 function start() {
   [hero, tiles, overTime, groups, costs, venueSection, calendar, tradeList, dataQuality, settings].forEach((build) => build());
   content.append(
@@ -287,24 +270,7 @@ function start() {
   themeButton();
   document.getElementById("zoom-reset").addEventListener("click", () => setZoom(0, 100));
   drawAll();
-  let resizing = 0;
-  addEventListener("resize", () => {
-    cancelAnimationFrame(resizing);
-    resizing = requestAnimationFrame(() => charts.forEach((i) => i.plot.resize()));
-  });
-  let chosen;
-  addEventListener("beforeprint", () => {
-    chosen = root.dataset.theme;
-    root.dataset.theme = "light";
-    charts.forEach((i) => i.plot.resize({ width: 700 }));
-    drawAll();
-  });
-  addEventListener("afterprint", () => {
-    if (chosen) root.dataset.theme = chosen;
-    else delete root.dataset.theme;
-    charts.forEach((i) => i.plot.resize({ width: "auto" }));
-    drawAll();
-  });
+  keepDrawn();
   root.dataset.ready = "yes";
 }
 start();
