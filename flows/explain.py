@@ -195,20 +195,24 @@ def _advance(engine: NDAlphaEngine, rows: DayRows, row: int) -> BarResult:
 def _walk(source: Source, wanted: range) -> Iterator[tuple[NDAlphaEngine, DayRows, int, int]]:
     """The engine before each wanted bar, the day's rows, the row and the bar; whoever gets them gives the engine that row.
 
-    Days before go through ``process_rows``, days after are not read. Raises ``DataError`` for a day table that is gone or has changed
+    Days before go through ``run_day``, days after are not read. Raises ``DataError`` for a day table that is gone or has changed
     since the run and ``CheckFailed`` when the engine does not make the run's trades.
     """
     engine = source.layers.engine(source.config)
     for date, (first, stop), item in zip(source.days, pairwise(source.first_bar), source.files, strict=True):
         if first >= wanted.stop:
             break
-        rows, posture = table_rows(_same_table(item)), source.layers.posture(date)
+        rows = table_rows(_same_table(item))
         if stop <= wanted.start:
-            engine.process_rows(date, rows, direction=source.direction, posture=posture)
+            source.layers.run_day(engine, date, rows, source.direction)
             continue
+        posture, changes = source.layers.postures.of_day(date, rows.ts_ms)
+        later = dict(changes)
         engine.begin_day(date, source.direction, posture)
         engine.set_universe(rows.assets)
         for bar in range(first, min(stop, wanted.stop)):
+            if bar - first in later:
+                engine.update_posture(later[bar - first])
             if bar in wanted:
                 yield engine, rows, bar - first, bar
             else:

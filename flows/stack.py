@@ -6,18 +6,22 @@ import datetime as dt
 import json
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from dolphin.config import Settings, SyntheticConfig, config_hash
 from dolphin.engine.breaker import AdaptiveCircuitBreaker
+from dolphin.engine.schedule import PostureSchedule
 from dolphin.errors import ConfigError, MalformedFile, QualityError
 from dolphin.storage.book_file import RecordedOrderBook, write_book_day
 from dolphin.storage.day_table import DayTable
 from dolphin.storage.indicators import MacroSeries, daily_indicators, read_series, w750_of_days
 from dolphin.synthetic.book import SyntheticBook
 from dolphin.synthetic.market import SyntheticMarket
-from dolphin.types import Posture
 from flows.layers import Layers
 from flows.workspace import cache_folder
+
+if TYPE_CHECKING:
+    from dolphin.forewarner.forewarner import ForewarnerHistory
 
 __all__ = ["cached_books", "full_stack", "macro_sources", "read_postures"]
 
@@ -42,12 +46,13 @@ def full_stack(
     book: Path | None = None,
     macro: Path | None = None,
     posture_file: Path | None = None,
+    forewarner: Path | None = None,
     synthetic: bool = False,
 ) -> Layers:
     """All layers for which there is data. ``book``: folder of recorded book features (the synthetic market brings its own);
-    ``macro``: folder of ``KNOWN_FILES``; ``posture_file``: JSON ``{"YYYY-MM-DD": "STALKER", ...}``.
+    ``macro``: folder of ``KNOWN_FILES``; ``posture_file``: JSON ``{"YYYY-MM-DD": "STALKER", ...}``; ``forewarner``: table of trials.
 
-    Raises ``DataError`` for a file that is refused, ``ConfigError`` for an unknown posture.
+    Raises ``DataError`` for a file that is refused, ``ConfigError`` for an unknown posture or trials of another configuration.
     """
     dates = [table.date for table in tables]
     folder = cached_books(settings, settings.synthetic) if synthetic and book is None else book
@@ -59,10 +64,17 @@ def full_stack(
     return Layers(
         book=provider,
         breaker=breaker,
-        postures=read_postures(posture_file) if posture_file is not None else {},
+        forewarner=_history(forewarner, settings, tables) if forewarner is not None else None,
+        postures=read_postures(posture_file) if posture_file is not None else PostureSchedule(),
         notes=(*indicators.gaps, *missing),
         lacks=(*(("macro_missing",) if indicators.gaps else ()), *(("book_missing",) if missing else ())),
     )
+
+
+def _history(path: Path, settings: Settings, tables: Sequence[DayTable]) -> ForewarnerHistory:
+    from dolphin.forewarner.forewarner import Forewarner, ForewarnerHistory
+
+    return ForewarnerHistory(Forewarner.load(path, settings.engine), {table.date: table.signals for table in tables})
 
 
 def macro_sources(folder: Path) -> list[MacroSeries]:
@@ -78,17 +90,20 @@ def macro_sources(folder: Path) -> list[MacroSeries]:
     return found
 
 
-def read_postures(path: Path) -> dict[str, str]:
-    """Posture by UTC day from JSON. Raises ``MalformedFile`` for what is no such file, ``ConfigError`` for an unknown posture."""
+def read_postures(path: Path) -> PostureSchedule:
+    """Postures by UTC day from JSON; days that it does not name are APEX.
+
+    Raises ``MalformedFile`` for what is no such file, ``ConfigError`` for an unknown posture.
+    """
     try:
         record = json.loads(path.read_text(encoding="utf-8"))
         schedule = {dt.date.fromisoformat(day).isoformat(): posture for day, posture in record.items()}
     except (OSError, ValueError, AttributeError, TypeError) as error:
         raise MalformedFile(f"not a posture schedule ({error})", path=path, hint='{"YYYY-MM-DD": "STALKER"}') from error
-    for day, posture in schedule.items():
-        if posture not in Posture.__members__:
-            raise ConfigError(f"{path}: {day}: posture = {posture!r}; known: {', '.join(Posture)}")
-    return schedule
+    try:
+        return PostureSchedule.by_day(schedule)
+    except ConfigError as error:
+        raise ConfigError(f"{path}: {error}") from error
 
 
 def cached_books(settings: Settings, config: SyntheticConfig) -> Path:

@@ -44,7 +44,7 @@ def market(tmp_path_factory):
 
 def run(layers, settings, tables):
     engine = layers.engine(settings.engine)
-    days = [engine.process_rows(t.date, table_rows(t), posture=layers.posture(t.date)) for t in tables]
+    days = [layers.run_day(engine, t.date, table_rows(t)) for t in tables]
     return engine, days
 
 
