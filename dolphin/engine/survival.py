@@ -148,6 +148,8 @@ class Sensors:
 
 
 _NAMES: Final = tuple(f.name for f in fields(Sensors))
+_NUMBER: Final = (float, int, Real)
+"""The first two only make the usual answer a quick one."""
 _BUT_BOOK: Final = tuple(name for name in _NAMES if name not in ("ob_stale", "depth_quality", "fill_prob"))
 
 
@@ -191,8 +193,8 @@ def categories(sensors: Sensors, order_book: bool = True) -> tuple[float, float,
 
 def garbled(sensors: Sensors, order_book: bool = True) -> tuple[str, ...]:
     """Names of the sensors whose number is not finite (inf is a number for ``t_since_spike_min`` only: no spike)."""
-    numbers = [(name, value) for name, value in _values(sensors, order_book) if isinstance(value, Real) and not math.isfinite(value)]
-    return tuple(name for name, value in numbers if not (name == "t_since_spike_min" and value == math.inf))
+    odd = [(name, value) for name, value in _values(sensors, order_book) if isinstance(value, _NUMBER) and not math.isfinite(value)]
+    return tuple(name for name, value in odd if not (name == "t_since_spike_min" and value == math.inf))
 
 
 def killed(sensors: Sensors) -> bool:
@@ -242,25 +244,26 @@ class SurvivalStack:
     def evaluate(self, sensors: Sensors, dt_min: float, ts_ms: int) -> SafetyRecord:
         """One evaluation: Rm, posture and the record to publish. ``ts_ms``: the wall clock, carried along and never used."""
         order_book = self.config.order_book
-        halt = killed(sensors) or bool(garbled(sensors, order_book))
+        nonsense = garbled(sensors, order_book)
+        halt = killed(sensors) or bool(nonsense)
         self.course, cats, target, floors = _evaluate(senses_of(sensors), halt, dt_min, self.rules, self.course)
         floor = max(floors)
         helped = not halt and floor > _level(self.rm)
         lifted = [name for name, granted in zip(_FLOORS, floors, strict=True) if helped and granted == floor]
         self.seq += 1
         c1, c2, c3, c4, c5 = cats
-        reasons = _reasons(sensors, Reading(self.rm, target, cats), order_book)
+        reasons = _reasons(sensors, Reading(self.rm, target, cats), order_book, nonsense)
         return SafetyRecord(
             posture=self.posture, rm=self.rm, target=target, cat1=c1, cat2=c2, cat3=c3, cat4=c4, cat5=c5,
             reasons=(*reasons, *(f"lifted to {law.POSTURES[floor]} by {name}" for name in lifted)), ts_ms=ts_ms, seq=self.seq,
         )  # fmt: skip
 
 
-def _reasons(sensors: Sensors, reading: Reading, order_book: bool) -> list[str]:
+def _reasons(sensors: Sensors, reading: Reading, order_book: bool, nonsense: Sequence[str]) -> list[str]:
     found = []
     if killed(sensors):
         found.append("kill switch cannot be read" if sensors.kill is None else "kill switch engaged")
-    found += [f"{name} is not finite" for name in garbled(sensors, order_book)]
+    found += [f"{name} is not finite" for name in nonsense]
     found += [f"{name} cannot be read" for name, value in _values(sensors, order_book) if value is None and name != "kill"]
     c1, c2, c3, c4, c5 = reading.cats
     if c1 == 0:
