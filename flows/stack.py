@@ -58,7 +58,7 @@ def full_stack(
     folder = cached_books(settings, settings.synthetic) if synthetic and book is None else book
     provider = RecordedOrderBook(folder, dates, direction) if folder is not None else None
     indicators = daily_indicators(macro_sources(macro) if macro is not None else (), dates)
-    assets = sorted({name for table in tables for name in table.assets})
+    assets = {table.date: table.assets for table in tables}
     breaker = AdaptiveCircuitBreaker(indicators.by_date(), w750_of_days(list(paths)), assets=assets)
     missing = tuple(f"{date}: no order book" for date in (provider.missing if provider is not None else dates))
     return Layers(
