@@ -115,6 +115,12 @@ def value_at(known, moment):
     return past[-1][1] if past and moment - past[-1][0] < DAY else math.nan
 
 
+def archived(folder, date):
+    """Factors of a day with indicator scans: medians of the finite values of the first ten; None without a scan."""
+    scans = [np.load(path) for path in sorted((folder / "eigenvalues" / date).glob("scan_*__Indicators.npz"))[:10]]
+    return oracle_safety.factors([[float(scan[name]) for name in FACTORS] for scan in scans]) if scans else None
+
+
 class VerdictTable:
     """A forewarner that answers ``(probability, score)`` by date and keeps what it was asked."""
 
@@ -140,8 +146,8 @@ def mc_status(probability, score):
 class OracleStack:
     """Day tables through the slow engine with every layer that is given.
 
-    ``macro``: folder of series, None without a breaker; ``verdicts``: {date: (probability, score)}; ``postures``: [(ts_ms, posture)].
-    ``days`` tells what each day was run with.
+    ``macro``: folder of series and archived indicators, None without a breaker; ``verdicts``: {date: (probability, score)};
+    ``postures``: [(ts_ms, posture)]. ``days`` tells what each day was run with.
     """
 
     def __init__(self, config, paths, *, direction=-1, book=None, macro=None, verdicts=None, postures=(), funding=None):
@@ -149,7 +155,7 @@ class OracleStack:
         self.book = None if book is None else FileBook(book, list(self.tables), direction)
         self.engine = OracleEngine(config, ob=self.book, funding=funding)
         self.direction, self.verdicts, self.postures, self.days = direction, verdicts, postures, {}
-        self.known = None if macro is None else {name: read_factor(macro, name) for name in FACTORS}
+        self.macro, self.known = macro, None if macro is None else {name: read_factor(macro, name) for name in FACTORS}
         self.w750 = {date: table["v750_lambda_max_velocity"].dropna().median() for date, table in self.tables.items()}
 
     def run(self):
@@ -165,7 +171,7 @@ class OracleStack:
         return self.engine.trades
 
     def boost_beta(self, date, assets):
-        factors = [value_at(self.known[name], midnight(date)) for name in FACTORS]
+        factors = archived(self.macro, date) or [value_at(self.known[name], midnight(date)) for name in FACTORS]
         if not np.isfinite([*factors, self.w750[date]]).any():
             return 1.0, 0.2
         signals = oracle_safety.signals(*factors)

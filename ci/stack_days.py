@@ -27,13 +27,18 @@ POSTURES = [
     (day_start(DATES[3]), "APEX"),
     (day_start(DATES[3]) + 8 * HOUR, "TURTLE"),
     (day_start(DATES[3]) + 11 * HOUR, "APEX"),
-    *((day_start(DATES[k]) + h * HOUR + m * 60_000, p) for k in (5, 7) for h in range(6, 23, 3) for m, p in ((0, "HIBERNATE"), (40, "APEX"))),
+    *(
+        (day_start(DATES[k]) + h * HOUR + m * 60_000, p)
+        for k in (5, 7)
+        for h in range(6, 23, 3)
+        for m, p in ((0, "HIBERNATE"), (40, "APEX"))
+    ),
 ]
 
 
 @dataclass(frozen=True)
 class StackDays:
-    """Files of the days: ``paths`` of the tables, folders of books and series."""
+    """Files of the days: ``paths`` of the tables, folders of books and of series (with archived indicators of two days)."""
 
     paths: list[Path]
     book: Path
@@ -50,6 +55,8 @@ def write_stack_days(root: Path) -> StackDays:
         if k != 4:
             write_book_day(root / "book", aged(k, book))
     write_macro(root / "macro", DATES)
+    write_archive(root / "macro", DATES[3], (-2e-4, 58.0, 30.0, np.nan))
+    write_archive(root / "macro", DATES[6], (1e-4, 90.0, 20.0, 0.95))
     return StackDays(paths, root / "book", root / "macro")
 
 
@@ -98,3 +105,14 @@ def write_macro(folder: Path, dates: list[str]) -> Path:
     for name, rows in columns.items():
         (folder / f"{name}.csv").write_text("\n".join([f"{'date' if name == 'fng' else 'ts'},value", *map(",".join, rows)]) + "\n")
     return folder
+
+
+def write_archive(folder: Path, date: str, factors: tuple[float, ...]) -> None:
+    """Indicator scans of a day: the medians of the first 10 are ``factors``; one of them is unknown, and from the 11th on all is calm."""
+    names, calm = ("funding_btc", "dvol_btc", "fng", "taker"), (1e-4, 40.0, 60.0, 1.1)
+    (folder / "eigenvalues" / date).mkdir(parents=True)
+    for k in range(24):
+        values = [v * (1 + 0.1 * (k % 3 - 1)) if k < 9 else v for v in (factors if k < 10 else calm)]
+        values[k % 4] = values[k % 4] if k != 9 else np.nan
+        members = dict(zip(names, map(np.float64, values), strict=True)) | {"ts_ms": np.int64(day_start(date) + (k + 1) * BAR_MS)}
+        np.savez(folder / "eigenvalues" / date / f"scan_{k:06d}__Indicators.npz", **members)

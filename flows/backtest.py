@@ -97,6 +97,7 @@ def run_backtest(plan: Plan, days: Iterable[Path], *, started: float | None = No
         flags=[*_flags(engine, plan, tables), *layers.flags],
         acb_mode=layers.acb_mode,
         notes=layers.notes,
+        layers=layers.record(),
         direction=plan.direction,
         open_position=engine.position.to_dict() if engine.position else None,
     )

@@ -240,12 +240,11 @@ def _layers(loaded: LoadedConfig, direction: Lane, stack: Stack, given: tuple[Pa
         from flows.layers import Layers
 
         return lambda tables, paths: Layers()
-    from flows.stack import full_stack
+    from flows.stack import Sources, full_stack
 
     side = -1 if direction is Lane.SHORT else 1
-    sources: dict[str, Any] = {"book": book, "macro": macro, "posture_file": posture_file, "forewarner": forewarner}
-    sources["synthetic"] = synthetic
-    return lambda tables, paths: full_stack(loaded.settings, tables, paths, side, **sources)
+    sources = Sources(book=book, macro=macro, posture_file=posture_file, forewarner=forewarner, synthetic=synthetic)
+    return lambda tables, paths: full_stack(loaded.settings, tables, paths, side, sources)
 
 
 def _funding(path: Path | None, files: list[Path]) -> Any:

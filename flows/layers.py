@@ -30,9 +30,9 @@ class Layers:
     notes: tuple[str, ...] = ()
     """What a date lacked, in words."""
     lacks: tuple[str, ...] = ()
-    """The same as flags of the report."""
+    """Layers that lacked something on some day: macro, book, forewarner."""
     sources: Mapping[str, Any] = field(default_factory=dict)
-    """Where the layers came from, for whoever replays the run."""
+    """Where the layers came from, see ``flows.stack``; empty: they cannot be made again."""
 
     def engine(self, config: EngineConfig) -> NDAlphaEngine:
         """A new engine with the layers attached."""
@@ -48,11 +48,15 @@ class Layers:
         posture, changes = self.postures.of_day(date, rows.ts_ms)
         return engine.process_rows(date, rows, direction=direction, posture=posture, changes=changes)
 
+    def record(self) -> dict[str, Any]:
+        """What whoever replays the run needs: sources with their digests, postures as (ts_ms, posture); empty for the engine alone."""
+        return {**self.sources, "postures": [list(change) for change in self.postures.changes]} if self.sources else {}
+
     @property
     def flags(self) -> tuple[str, ...]:
         """What every report has to name."""
         seen = ("forewarner_in_sample",) if self.forewarner is not None and self.forewarner.in_sample else ()
-        return (*(self.breaker.flags if self.breaker is not None else ()), *seen, *self.lacks)
+        return (*(self.breaker.flags if self.breaker is not None else ()), *seen, *(f"{name}_missing" for name in self.lacks))
 
     @property
     def acb_mode(self) -> str:

@@ -259,7 +259,7 @@ def test_a_run_with_layers_is_explained_with_them_and_refused_without(home, tmp_
     loaded = load(flags={**FLAGS, "paths.runs": str(tmp_path)})
     plan = Plan(folder=home / "days", loaded=loaded, layers=lambda tables, paths: layers)
     folder, _ = run_backtest(plan, list_days(home / "days"))
-    with pytest.raises(ConfigError, match="--stack full"):
+    with pytest.raises(ConfigError, match="does not say where its layers came from"):
         explain.open_run(folder)
     source = explain.open_run(folder, layers)
     first, stop = source.first_bar[0], source.first_bar[1]

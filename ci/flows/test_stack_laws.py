@@ -16,7 +16,7 @@ from dolphin.errors import QualityError
 from dolphin.storage.day_table import read_day
 from dolphin.storage.schema import day_start
 from flows.layers import Layers
-from flows.stack import full_stack
+from flows.stack import Sources, full_stack
 
 SETTINGS = Settings()
 
@@ -41,16 +41,19 @@ def run(layers, tables, direction=-1):
 def whole_stack(files, direction):
     """An engine that has run the days of ``files`` with every layer."""
     tables = tables_of(files)
-    layers = full_stack(SETTINGS, tables, files.paths, direction, book=files.book, macro=files.macro)
+    layers = full_stack(SETTINGS, tables, files.paths, direction, Sources(book=files.book, macro=files.macro))
     layers = replace(layers, forewarner=VerdictTable(VERDICTS), postures=PostureSchedule(tuple(POSTURES)))
     return run(layers, tables, direction)
 
 
 def until(files, n, root):
-    """The files as they were at the start of the last of the first ``n`` days, but for that day's own bars and books."""
+    """The files as they were at the start of the last of the first ``n`` days, but for that day's own bars, books and scans."""
     (root / "book").mkdir()
     (root / "macro").mkdir()
+    (root / "macro" / "eigenvalues").mkdir()
     for date in DATES[:n]:
+        if (files.macro / "eigenvalues" / date).exists():
+            (root / "macro" / "eigenvalues" / date).symlink_to(files.macro / "eigenvalues" / date)
         if (files.book / f"{date}.parquet").exists():
             (root / "book" / f"{date}.parquet").symlink_to(files.book / f"{date}.parquet")
     for path in files.macro.glob("*.csv"):
@@ -84,7 +87,7 @@ class Neutral:
 def test_boost_1_and_beta_0_are_exactly_the_plain_run(files, book):
     """Trades and the whole state, random stream included; set in mid-day on every bar, too."""
     tables = tables_of(files)[:4]
-    layers = full_stack(SETTINGS, tables, files.paths[:4], -1, book=files.book if book else None)
+    layers = full_stack(SETTINGS, tables, files.paths[:4], -1, Sources(book=files.book if book else None))
     plain, neutral = run(replace(layers, breaker=None), tables), run(replace(layers, breaker=Neutral()), tables)
     assert neutral.trades == plain.trades
     assert neutral.snapshot() == plain.snapshot()
@@ -107,7 +110,7 @@ def test_layers_taken_off_leave_the_plain_engine(files):
     bare = NDAlphaEngine(SETTINGS.engine)
     for table in tables:
         bare.process_rows(table.date, table_rows(table))
-    removed = full_stack(SETTINGS, tables, files.paths, -1, book=files.book, macro=files.macro).engine(SETTINGS.engine)
+    removed = full_stack(SETTINGS, tables, files.paths, -1, Sources(book=files.book, macro=files.macro)).engine(SETTINGS.engine)
     removed.set_ob_engine(None)
     removed.set_acb(None)
     for table in tables:
@@ -119,9 +122,9 @@ def test_layers_taken_off_leave_the_plain_engine(files):
 
 def test_what_a_date_lacks_is_said(files):
     """A hole and an empty cell of DVOL, a day without a book: named by the day on which they are missed."""
-    layers = full_stack(SETTINGS, tables_of(files), files.paths, -1, book=files.book, macro=files.macro)
+    layers = full_stack(SETTINGS, tables_of(files), files.paths, -1, Sources(book=files.book, macro=files.macro))
     assert layers.notes == ("dvol_btc: no value for 2025-01-03", "dvol_btc: no value for 2025-01-05", "2025-01-05: no order book")
-    assert layers.flags == ("macro_missing", "book_missing")
+    assert layers.flags == ("macro_missing", "book_missing", "forewarner_missing")
 
 
 @pytest.mark.parametrize(
@@ -143,5 +146,5 @@ def test_series_in_other_units_stop_the_run_before_its_first_day(files, tmp_path
             cells = [[ts, repr(garble(float(v))) if v else ""] for ts, v in cells]
         (tmp_path / path.name).write_text("\n".join([head, *map(",".join, cells)]) + "\n")
     with pytest.raises(QualityError, match=message) as refused:
-        full_stack(SETTINGS, tables_of(files), files.paths, -1, macro=tmp_path)
+        full_stack(SETTINGS, tables_of(files), files.paths, -1, Sources(macro=tmp_path))
     assert f"{name}.csv" in str(refused.value)

@@ -22,9 +22,8 @@ from dolphin.types import TRADE_FIELDS
 from flows.cli_options import loaded_config
 from flows.cli_runs import Lane, Stack, backtest
 from flows.console import progress
-from flows.layers import Layers
 from flows.scans import cached_scan
-from flows.stack import cached_books, full_stack
+from flows.stack import Sources, cached_books, full_stack
 from flows.synth import cached_market
 
 SETTINGS = Settings()
@@ -42,7 +41,7 @@ def product(files, direction, parts):
     """Trades of the product with these layers, its layers, and what each day returned."""
     tables = [read_day(path, sidecar=False) for path in files.paths]
     given = {name: getattr(files, name) for name in ("book", "macro") if name in parts}
-    layers = full_stack(SETTINGS, tables, files.paths, direction, **given)
+    layers = full_stack(SETTINGS, tables, files.paths, direction, Sources(**given))
     layers = replace(
         layers,
         breaker=layers.breaker if "macro" in parts else None,
@@ -71,9 +70,9 @@ def test_every_layer_at_once_equals_the_oracle(files, direction):
     assert_same_trades(trades, oracle.engine.trades)
     for day, want in zip(days, oracle.days.values(), strict=True):
         assert (day["boost"], day["beta"], day["mc_status"]) == (pytest.approx(want["boost"]), pytest.approx(want["beta"]), want["mc"])
-    assert layers.forewarner.asked == [
-        (date, pytest.approx(5.0 * day["boost"])) for date, day in oracle.days.items()
-    ], "the forewarner is asked about the boosted leverage, as of the day"
+    assert layers.forewarner.asked == [(date, pytest.approx(5.0 * day["boost"])) for date, day in oracle.days.items()], (
+        "the forewarner is asked about the boosted leverage, as of the day"
+    )
     assert {day["mc"] for day in oracle.days.values()} == {"OK", "ORANGE", "RED"}
     assert {t["mc_status"] for t in trades} == {"OK", "ORANGE"}
     assert {t["posture"] for t in trades} == {"APEX", "STALKER"}
@@ -107,7 +106,7 @@ def test_the_pipeline_from_synthetic_klines_equals_the_oracle(tmp_path, directio
     folder, _ = cached_scan(KlineStore(cached_market(settings, progress)), settings, "", "", track=progress)
     paths = list_days(folder)
     tables = [read_day(path) for path in paths]
-    layers = full_stack(settings, tables, paths, direction, synthetic=True)
+    layers = full_stack(settings, tables, paths, direction, Sources(synthetic=True))
     engine = layers.engine(settings.engine)
     for table in tables:
         layers.run_day(engine, table.date, table_rows(table), direction)
@@ -156,7 +155,9 @@ def test_real_days_with_real_series_equal_the_oracle(shared_data, tmp_path, dire
     )  # fmt: skip
     settings = loaded_config(None, changes).settings
     folder, _ = cached_scan(KlineStore(shared_data / "klines" / klines), settings, first, last, track=progress)
-    paid = {name: list(zip(rows.ts, rows.funding_rate.astype(float), strict=True)) for name, rows in pd.read_parquet(rates).groupby("symbol")}
+    paid = {
+        name: list(zip(rows.ts, rows.funding_rate.astype(float), strict=True)) for name, rows in pd.read_parquet(rates).groupby("symbol")
+    }
     paths = [path for path in list_days(folder) if first <= path.stem <= last]
     oracle = OracleStack(settings.engine, paths, direction=direction, macro=shared_data, funding=paid)
     assert_same_trades(trades_of(outcome), oracle.run())
