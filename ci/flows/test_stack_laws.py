@@ -121,9 +121,10 @@ def test_layers_taken_off_leave_the_plain_engine(files):
 
 
 def test_what_a_date_lacks_is_said(files):
-    """A hole and an empty cell of DVOL, a day without a book: named by the day on which they are missed."""
+    """A hole and an empty cell of DVOL, an archived day without taker, a day without a book: named by the day on which they are missed."""
     layers = full_stack(SETTINGS, tables_of(files), files.paths, -1, Sources(book=files.book, macro=files.macro))
-    assert layers.notes == ("dvol_btc: no value for 2025-01-03", "dvol_btc: no value for 2025-01-05", "2025-01-05: no order book")
+    days = ("dvol_btc: no value for 2025-01-03", "dvol_btc: no value for 2025-01-05", "taker: no value for 2025-01-04")
+    assert layers.notes == (*days, "2025-01-05: no order book")
     assert layers.flags == ("macro_missing", "book_missing", "forewarner_missing")
 
 

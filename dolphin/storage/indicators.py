@@ -117,12 +117,20 @@ def read_series(
     return MacroSeries(factor, ts[known], values[known], LAGS_MS[factor] if lag_ms is None else lag_ms, path)
 
 
-def daily_indicators(sources: Iterable[MacroSeries], dates: Sequence[str]) -> DailyIndicators:
-    """The factors of each day as known at its start. A factor without a series, or without a value for a day, is NaN and named."""
+def daily_indicators(
+    sources: Iterable[MacroSeries], dates: Sequence[str], archived: Mapping[str, Sequence[float]] | None = None
+) -> DailyIndicators:
+    """The factors of each day as known at its start. A factor without a series, or without a value for a day, is NaN and named.
+
+    ``archived``: factors by date that take the place of the series on those days.
+    """
     starts = np.array([day_start(date) for date in dates], dtype=np.int64)
     values = np.full((len(dates), len(INDICATORS)), np.nan)
     for source in sources:
         values[:, INDICATORS.index(source.factor)] = source.as_of(starts)
+    for row, date in enumerate(dates):
+        if archived and date in archived:
+            values[row] = archived[date]
     gaps = [text for j, factor in enumerate(INDICATORS) for text in _gaps(factor, dates, np.isnan(values[:, j]))]
     return DailyIndicators(tuple(dates), values, tuple(gaps))
 
