@@ -8,7 +8,7 @@ from dataclasses import fields, replace
 import msgspec
 import oracle_safety as oracle
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from survival_readings import READINGS, run, target, warm
 
@@ -133,6 +133,7 @@ def test_a_stale_book_beats_a_fresh_one_that_is_empty():
 
 
 @settings(max_examples=300, deadline=None)
+@example(reading=replace(HEALTHY, depth_quality=0.0, fill_prob=0.0), name="ob_stale", bad=-math.inf)
 @given(reading=READINGS, name=st.sampled_from([f.name for f in fields(Sensors)]), bad=st.sampled_from([math.nan, None, -math.inf]))
 def test_nonsense_or_silence_never_raises_rm(reading, name, bad):
     """Any sensor replaced by NaN, -inf or None: target no higher, posture no higher."""

@@ -65,7 +65,7 @@ def cat3(ob_stale: bool | None, depth_quality: float | None, fill_prob: float | 
     ``ob_stale`` that cannot be read: the lower of the two.
     """
     fresh = 0.3 + 0.7 * _clamp(min(_or(depth_quality, 0.0), _or(fill_prob, 0.0)))
-    unread = ob_stale is None or math.isnan(ob_stale)
+    unread = ob_stale is None or not math.isfinite(ob_stale)
     return min(0.5, fresh) if unread else 0.5 if ob_stale else fresh
 
 
