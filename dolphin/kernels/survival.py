@@ -111,9 +111,9 @@ def cat2_nb(mc_status: int, staleness_hours: float) -> float:
 
 @kernel
 def cat3_nb(ob_stale: float, depth_quality: float, fill_prob: float) -> float:
-    """0.5 when the book is stale, else ``clamp(0.3 + 0.7*min(depth_quality, fill_prob), 0.3, 1)``; ``ob_stale`` NaN: the lower one."""
+    """0.5 when the book is stale, else ``clamp(0.3 + 0.7*min(depth_quality, fill_prob), 0.3, 1)``; not known (not finite): the lower."""
     fresh = 0.3 + 0.7 * unit_nb(min(_or_nb(depth_quality, 0.0), _or_nb(fill_prob, 0.0)))
-    if math.isnan(ob_stale):
+    if not math.isfinite(ob_stale):
         return min(0.5, fresh)
     return 0.5 if ob_stale != 0.0 else fresh
 
