@@ -255,6 +255,8 @@ def test_only_moments_that_the_day_does_not_settle_are_asked():
     whole = replace(
         third, date="2025-01-02", ts=third.ts - 86_400_000, snapshot_ts=third.snapshot_ts - 86_400_000 * (third.snapshot_ts > 0)
     )
+    nobody = replace(whole, symbols=(), features=whole.features[:, :0], snapshot_ts=whole.snapshot_ts[:, :0])
+    assert assert_as_asked(TableOrderBook([first, nobody]), SYMBOLS, -1, second).rows.tolist() == [1439] + [-1] * 1439
     ob = TableOrderBook([first, whole, third])
     assert assert_as_asked(ob, SYMBOLS, -1, second[:3]).rows.tolist() == [-2, 0, 1]
     assert assert_as_asked(ob, SYMBOLS, -1, np.empty(0, dtype=np.int64)).rows.tolist() == []
@@ -368,5 +370,12 @@ def test_wrong_settings_are_refused():
         TableOrderBook([day, day])
     with pytest.raises(QualityError, match="does not divide a day"):
         check_book_day(replace(day, sample_ms=7_001))
+    for misshapen in (
+        replace(day, features=day.features[:, :2]),
+        replace(day, snapshot_ts=day.snapshot_ts[1:]),
+        replace(day, symbols=("A",)),
+    ):
+        with pytest.raises(QualityError, match=r"wanted 50 samples of [13] symbols and 11 features"):
+            TableOrderBook([misshapen])
     with pytest.raises(QualityError, match="not a date"):
         check_book_day(replace(day, date="soon"))

@@ -150,7 +150,7 @@ class TableOrderBook(BookProvider):
 
     def __init__(self, days: Sequence[BookDay], direction: int = -1) -> None:
         super().__init__(direction)
-        self._days = sorted((_frozen(day) for day in days if len(day.ts)), key=lambda day: day.date)
+        self._days = sorted((_frozen(day) for day in days if len(day.ts) and day.symbols), key=lambda day: day.date)
         for day in self._days:
             check_book_day(day)
         if len({day.date for day in self._days}) < len(self._days):

@@ -14,7 +14,21 @@ from dolphin.kernels._jit import kernel
 from dolphin.kernels.costs import champion_close_nb, funding_nb, honest_return_nb
 from dolphin.kernels.direction import check_dc_nb
 from dolphin.kernels.exits import evaluate_exit_nb, price_move_nb
-from dolphin.kernels.order_book import adjust_confidence_nb, adjust_exits_nb, book_macro_nb, book_value_nb, factor_or_one_nb
+from dolphin.kernels.order_book import (
+    CASCADES,
+    FILL,
+    IMBALANCE,
+    MULTIPLIER,
+    PERSISTENCE,
+    QUALITY,
+    REGIME,
+    WITHDRAWAL,
+    adjust_confidence_nb,
+    adjust_exits_nb,
+    book_macro_nb,
+    book_value_nb,
+    factor_or_one_nb,
+)
 from dolphin.kernels.selection import ALIGNMENT, ARS, BANNED, ELIGIBLE, select_asset_nb
 from dolphin.kernels.signal import compute_confidence_nb, compute_strength_nb, gate_open_nb, is_extreme_nb
 from dolphin.kernels.sizing import (
@@ -262,8 +276,8 @@ def _enter_nb(params: Any, state: Any, block: Array, tail: Array, book: Any, wor
     strength = compute_strength_nb(vel_div, threshold, extreme)
     confidence, market_mult = compute_confidence_nb(strength), 1.0
     if book.rows.shape[0] > 0:
-        confidence = adjust_confidence_nb(confidence, d * book_value_nb(book, row, j, 0), book_value_nb(book, row, j, 1))
-        market_mult = factor_or_one_nb(book_macro_nb(book, row, 4))
+        confidence = adjust_confidence_nb(confidence, d * book_value_nb(book, row, j, IMBALANCE), book_value_nb(book, row, j, PERSISTENCE))
+        market_mult = factor_or_one_nb(book_macro_nb(book, row, MULTIPLIER))
     if confidence == 0.0:
         return OB_AGAINST
     bucket = get_signal_bucket_nb(vel_div, threshold, extreme)
@@ -338,10 +352,10 @@ def advance_nb(params: Any, state: Any, frame: Any, book: Any, funding: Any, wor
             j, ob = s.p_asset, (np.nan, np.nan, np.nan, np.nan)
             if has_book and j >= 0:
                 ob = (
-                    book_macro_nb(book, row, 0),
-                    book_macro_nb(book, row, 1),
-                    book_value_nb(book, row, j, 0),
-                    book_value_nb(book, row, j, 2),
+                    book_macro_nb(book, row, CASCADES),
+                    book_macro_nb(book, row, REGIME),
+                    book_value_nb(book, row, j, IMBALANCE),
+                    book_value_nb(book, row, j, WITHDRAWAL),
                 )
             price = block[row, j] if j >= 0 else np.nan
             code = IN_POSITION
@@ -349,7 +363,7 @@ def advance_nb(params: Any, state: Any, frame: Any, book: Any, funding: Any, wor
             if reason != 0:
                 fills = (has_book, np.nan, np.nan)
                 if has_book and j >= 0:
-                    fills = (True, book_value_nb(book, row, j, 3), book_value_nb(book, row, j, 4))
+                    fills = (True, book_value_nb(book, row, j, QUALITY), book_value_nb(book, row, j, FILL))
                 draws = work.draws[s.draws_used - work.draws_base :]
                 _exit_nb(p, s, reason, fills, draws, funding, out.trades[n_out], work.notes)
                 n_out += 1

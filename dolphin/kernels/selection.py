@@ -11,7 +11,7 @@ import numpy as np
 
 from dolphin.kernels._jit import kernel
 from dolphin.kernels.irp import compute_ars_nb, irp_block_nb, irp_latency_nb
-from dolphin.kernels.order_book import ars_adjustment_nb, book_value_nb
+from dolphin.kernels.order_book import QUALITY, ars_adjustment_nb, book_value_nb
 from dolphin.types import Array, Ints
 
 __all__ = [
@@ -91,7 +91,7 @@ def select_asset_nb(window: Array, direction: int, returns: bool, gate: float, b
         if notes[ACTION, j] != direction or notes[ALIGNMENT, j] < gate or notes[ELIGIBLE, j] == 0.0:
             notes[ARS, j] = np.nan
         elif book.rows.shape[0] > 0:
-            notes[ARS, j] = book_ars_nb(notes[ARS, j], book_value_nb(book, row, j, 3))
+            notes[ARS, j] = book_ars_nb(notes[ARS, j], book_value_nb(book, row, j, QUALITY))
     nothing = window.shape[1]
     while True:
         best, best_ars = nothing, -np.inf
