@@ -8,7 +8,8 @@ Source: specification of the order book, OB-1 to OB-5.
 from __future__ import annotations
 
 import math
-from typing import NamedTuple
+from collections.abc import Sequence
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -21,9 +22,14 @@ __all__ = [
     "market_multiplier_nb", "no_samples",
 ]  # fmt: skip
 
-# int64, not int: numba would compile the readers anew for every literal (0.2 s of a first run).
-IMBALANCE, PERSISTENCE, WITHDRAWAL, QUALITY, FILL = map(np.int64, range(len(OB_ASSET)))
-CASCADES, REGIME, _, _, MULTIPLIER = map(np.int64, range(len(OB_MACRO)))
+
+def _places(names: Sequence[str]) -> list[Any]:
+    """int64, not int: numba would compile the readers anew for every literal."""
+    return [np.int64(k) for k in range(len(names))]
+
+
+IMBALANCE, PERSISTENCE, WITHDRAWAL, QUALITY, FILL = _places(OB_ASSET)
+CASCADES, REGIME, _, _, MULTIPLIER = _places(OB_MACRO)
 
 NOTHING, ASK = -1, -2
 """In place of a sample's number: nothing is known at this moment; the samples do not say, ask the provider."""
