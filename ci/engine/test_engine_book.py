@@ -11,7 +11,7 @@ import pytest
 from builders import RandomBook, bar_args, day
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from oracle_engine import OracleEngine
+from oracle_engine import OracleEngine, assert_same_trades
 
 from dolphin import NDAlphaEngine, load_profile
 from dolphin.book.provider import TableOrderBook
@@ -21,7 +21,6 @@ from dolphin.kernels.order_book import adjust_exits_nb
 from dolphin.storage.book_file import RecordedOrderBook, write_book_day
 from dolphin.synthetic.book import SyntheticBook
 from dolphin.synthetic.market import SyntheticMarket
-from dolphin.types import TRADE_FIELDS
 
 CONFIG = load_profile()
 MARKET = SyntheticMarket(assets=10, days=3, seed=11)
@@ -51,16 +50,6 @@ def run(archive, ob, direction=-1):
     for date, rows, _ in archive:
         engine.process_rows(date, rows, direction=direction)
     return engine
-
-
-def assert_same(trades, expected):
-    assert len(trades) == len(expected)
-    for got, want in zip(trades, expected, strict=True):
-        for name in TRADE_FIELDS:
-            if isinstance(want[name], float) and not math.isnan(want[name]):
-                assert got[name] == pytest.approx(want[name], rel=1e-12, abs=1e-300), (name, got, want)
-            else:
-                assert got[name] == want[name] or (math.isnan(got[name]) and math.isnan(want[name])), (name, got, want)
 
 
 class Watch:
@@ -141,7 +130,7 @@ def test_three_days_with_synthetic_books_equal_the_oracle_and_reach_every_effect
     refusals = Counter()
     for date, rows, _ in archive:
         refusals.update(engine.process_rows(date, rows, direction=direction)["refusals"])
-    assert_same(engine.trades, oracle.trades)
+    assert_same_trades(engine.trades, oracle.trades)
     assert len(engine.trades) > 50
     assert refusals["OB_AGAINST"] > 5
     wanted = {f"OB-1 {step}" for step in ("1.5", "1.0", "< 0.2", "< 0.3", "< 0.6", "plain", "unknown")}
@@ -173,7 +162,7 @@ def test_the_breaker_reads_the_book_and_the_oracle_agrees(archive):
         engine.process_rows(date, rows)
         act = breaker.get_dynamic_boost_for_date(date, ob)
         oracle.day(date, rows.assets, rows.closes, signals(rows), boost=act["boost"], beta=act["beta"])
-    assert_same(engine.trades, oracle.trades)
+    assert_same_trades(engine.trades, oracle.trades)
     assert {(t["date"], round(t["beta"], 9)) for t in engine.trades if t["exit_bar"] % 1440 > 200} == {
         ("2025-01-01", 0.2), ("2025-01-02", 0.235), ("2025-01-03", 0.235),
     }  # fmt: skip
@@ -371,5 +360,5 @@ def test_a_book_known_in_part_equals_the_oracle():
         rows = day(seed=17, bars=500, assets=9, missing=0.02)
         engine.process_rows("2025-01-01", rows, direction=direction)
         oracle.day("2025-01-01", rows.assets, rows.closes, signals(rows), direction)
-        assert_same(engine.trades, oracle.trades)
+        assert_same_trades(engine.trades, oracle.trades)
         assert set(watch.seen) == {"signal known", "signal unknown", "OB-3 up", "OB-3 down", "OB-3 neutral"}
