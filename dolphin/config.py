@@ -158,6 +158,7 @@ class Settings(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     scanner: ScannerConfig = ScannerConfig()
     synthetic: SyntheticConfig = SyntheticConfig()
     venue: VenueConfig = VenueConfig()
+    survival: SurvivalConfig = SurvivalConfig()
     paths: PathsConfig = PathsConfig()
 
 
@@ -176,6 +177,7 @@ SECTIONS: Mapping[str, type[Struct]] = {
     "scanner": ScannerConfig,
     "synthetic": SyntheticConfig,
     "venue": VenueConfig,
+    "survival": SurvivalConfig,
     "paths": PathsConfig,
 }
 
