@@ -56,7 +56,7 @@ def write_stack_days(root: Path) -> StackDays:
             write_book_day(root / "book", aged(k, book))
     write_macro(root / "macro", DATES)
     write_archive(root / "macro", DATES[3], (-2e-4, 58.0, 30.0, np.nan))
-    write_archive(root / "macro", DATES[6], (1e-4, 90.0, 20.0, 0.95))
+    write_archive(root / "macro", DATES[6], (1e-4, 50.0, 20.0, 0.95))
     return StackDays(paths, root / "book", root / "macro")
 
 

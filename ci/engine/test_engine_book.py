@@ -186,6 +186,39 @@ def test_recorded_books_give_the_same_trades(archive, tmp_path):
     assert by_bar.snapshot() == want.snapshot()
 
 
+class Asked:
+    """A provider that has nothing but the port's questions."""
+
+    def __init__(self, ob):
+        self.get_signal, self.get_placement, self.get_macro, self.get_market_multiplier = (
+            ob.get_signal, ob.get_placement, ob.get_macro, ob.get_market_multiplier,
+        )  # fmt: skip
+
+
+@pytest.mark.parametrize("direction", [-1, 1])
+@pytest.mark.parametrize("late_ms", [0, 2_500, 7_000])
+def test_a_recorded_archive_gives_the_trades_of_the_questions_one_by_one(archive, direction, late_ms):
+    """A day without a book, samples and snapshots lost, bars between the samples, another universe and other symbols every day."""
+    rng, days, books = np.random.default_rng(5), [], []
+    for k, (date, rows, book) in enumerate(archive):
+        mine, its = rng.permutation(len(rows.assets))[:9], rng.permutation(len(book.symbols))[:8]
+        kept = np.sort(rng.permutation(len(book.ts))[:1300])
+        ages = rng.choice([0, 2_000, 4_000], (len(kept), len(its)))
+        snapshots = book.snapshot_ts[np.ix_(kept, its)]
+        taken = np.where(snapshots > 0, book.ts[kept][:, None] - ages, 0)
+        symbols = tuple(book.symbols[j] for j in its)
+        if k != 1:
+            books.append(replace(book, symbols=symbols, ts=book.ts[kept], features=book.features[np.ix_(kept, its)], snapshot_ts=taken))
+        assets = tuple(rows.assets[j] for j in mine)
+        days.append((date, replace(rows, assets=assets, closes=rows.closes[:, mine].copy(), ts_ms=rows.ts_ms + late_ms), None))
+    ob = TableOrderBook(books, direction)
+    fast, slow = run(days, ob, direction), run(days, Asked(ob), direction)
+    assert fast.trades == slow.trades
+    assert fast.snapshot() == slow.snapshot()
+    assert len(fast.trades) > 30
+    assert (fast.trades != run(days, Asked(TableOrderBook([])), direction).trades) == (late_ms < 5_000)
+
+
 def test_without_the_provider_the_run_is_the_legacy_run(archive):
     """Attaching and removing leaves no trace; with it the run differs."""
     plain = NDAlphaEngine(CONFIG)

@@ -128,7 +128,7 @@ def test_a_stale_book_beats_a_fresh_one_that_is_empty():
     """Not monotone in ``ob_stale``: stale is 0.5 by the specification, an empty fresh book 0.3. Kept as written; both are HIBERNATE."""
     assert cat3(True, 0.0, 0.0) == 0.5
     assert cat3(False, 0.0, 0.0) == 0.3
-    assert cat3(None, 0.0, 0.0) == 0.3
+    assert cat3(None, 0.0, 0.0) == cat3(math.nan, 0.0, 0.0) == cat3(-math.inf, 0.0, 0.0) == 0.3
     assert cat3(None, 1.0, 1.0) == 0.5
 
 
