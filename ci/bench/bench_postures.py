@@ -1,46 +1,50 @@
-"""Postures computed from a run: what a day costs that is watched, and one evaluation of the watchdog.
+"""Postures computed from a run: what a day costs that is watched, without an order book and with one.
 
-The day has no order book, so that the watch alone is measured: its evaluations (one a minute), equity at every bar, and what lets a day
-be run again. The plain day is run in the posture that the watch finds.
+Watching is one evaluation a minute, equity at every bar, and a checkpoint from which the day is run again when its postures change the
+run. The plain day is the engine alone. Books are read from a provider that has answered the same day before.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 
 from market import DAMPED, scanned_days
 from table import Row, best_of, emit, row
 
 from dolphin import NDAlphaEngine, load_profile
+from dolphin.book.provider import TableOrderBook
 from dolphin.config import SurvivalConfig
-from dolphin.engine.survival import SurvivalStack
-from dolphin.engine.survival_report import HEALTHY
-from dolphin.engine.watch import RunWatch
+from dolphin.engine.watch import RunWatch, WatchedDay
+from dolphin.synthetic.book import SyntheticBook
+from dolphin.synthetic.market import SyntheticMarket
 
-TIMES = 1_000
-
-
-def evaluations() -> None:
-    stack = SurvivalStack(rm=1.0, posture="APEX")
-    for _ in range(TIMES):
-        stack.evaluate(HEALTHY, 1.0, 0)
+BAR_SECONDS, ASSETS, TIMES = 5, 48, 40
 
 
 def main() -> list[Row]:
-    date, opens = scanned_days(1, 5, DAMPED)[0]
-    rows = replace(opens, ts_ms=opens.ts_ms + 5_000)
+    date, opens = scanned_days(1, BAR_SECONDS, DAMPED, ASSETS)[0]
+    rows = replace(opens, ts_ms=opens.ts_ms + 1000 * BAR_SECONDS)
+    books = list(SyntheticBook(SyntheticMarket(ASSETS, 1, BAR_SECONDS), snapshot_ms=1000 * BAR_SECONDS))
+    ob = TableOrderBook(books)
 
-    def plain() -> object:
-        return NDAlphaEngine(load_profile("champion")).process_rows(date, rows, posture="STALKER")
+    def plain(posture: str = "APEX") -> object:
+        return NDAlphaEngine(load_profile("champion")).process_rows(date, rows, posture=posture)
 
-    def watched() -> object:
-        return RunWatch(SurvivalConfig()).run_day(NDAlphaEngine(load_profile("champion")), date, rows)
+    def watched(book: TableOrderBook | None) -> WatchedDay:
+        engine = NDAlphaEngine(load_profile("champion"))
+        engine.set_ob_engine(book)
+        return RunWatch(SurvivalConfig(), book).run_day(engine, date, rows)
 
-    once = RunWatch(SurvivalConfig()).run_day(NDAlphaEngine(load_profile("champion")), date, rows)
-    work = f"watched day, {len(rows.closes):,} bars x {len(rows.assets)}, {once.passes} pass"
+    def cost(what: str, book: TableOrderBook | None, peer: Callable[[], object]) -> Row:
+        day = watched(book)
+        note = f"{len(day.changes)} changes of posture, passes: {day.passes}, trades: {len(day.result['trades'])}"
+        return row(what, best_of(lambda: watched(book), TIMES), best_of(peer, TIMES), 3.0, 1.5, note)
+
+    work = f"day, {len(rows.closes):,} bars x {len(rows.assets)}"
     return [
-        row(work, best_of(watched, 40), best_of(plain, 40), 3.0, 1.5, "the same day in the posture found"),
-        row("posture evaluation", best_of(evaluations) / TIMES, None, 200e-6, 20e-6, "SurvivalStack.evaluate, every sensor well"),
+        cost(f"watched {work}", None, lambda: plain("STALKER")),
+        cost(f"watched {work}, with a book", ob, plain),
     ]
 
 

@@ -8,10 +8,11 @@ No clock is read: minutes since the last evaluation come in. Source: specificati
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from numbers import Real
-from typing import Final, NamedTuple
+from operator import attrgetter
+from typing import Any, Final, NamedTuple
 
 import msgspec
 
@@ -147,10 +148,13 @@ class Sensors:
     kill: bool | None = None
 
 
-_NAMES: Final = tuple(f.name for f in fields(Sensors))
+_NAMES: Final = {
+    True: tuple(f.name for f in fields(Sensors)),
+    False: tuple(f.name for f in fields(Sensors) if f.name not in ("ob_stale", "depth_quality", "fill_prob")),
+}
+_READ: Final = {order_book: attrgetter(*names) for order_book, names in _NAMES.items()}
 _NUMBER: Final = (float, int, Real)
 """The first two only make the usual answer a quick one."""
-_BUT_BOOK: Final = tuple(name for name in _NAMES if name not in ("ob_stale", "depth_quality", "fill_prob"))
 
 
 class Reading(NamedTuple):
@@ -285,8 +289,8 @@ def _reasons(sensors: Sensors, reading: Reading, order_book: bool, nonsense: Seq
     return found
 
 
-def _values(sensors: Sensors, order_book: bool) -> Sequence[tuple[str, object]]:
-    return [(name, getattr(sensors, name)) for name in (_NAMES if order_book else _BUT_BOOK)]
+def _values(sensors: Sensors, order_book: bool) -> Iterator[tuple[str, Any]]:
+    return zip(_NAMES[order_book], _READ[order_book](sensors), strict=True)
 
 
 def _checked(config: SurvivalConfig) -> SurvivalConfig:

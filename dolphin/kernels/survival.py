@@ -93,7 +93,7 @@ def _or_nb(value: float, worst: float) -> float:
 @kernel
 def unit_nb(value: float) -> float:
     """``value`` clamped to [0, 1]; not finite counts as 0."""
-    return min(1.0, max(0.0, value)) if math.isfinite(value) else 0.0
+    return value if 0.0 < value < 1.0 else 1.0 if 1.0 <= value < math.inf else 0.0
 
 
 @kernel
