@@ -139,6 +139,20 @@ def test_a_full_stack_run_is_explained_from_what_its_summary_names(market, tmp_p
         explain.open_run(folder)
 
 
+def test_where_a_run_begins_changes_no_threshold(market, tmp_path):
+    """The breaker's threshold reads all earlier days of the folder, run or not; without them beta would fall to its low value."""
+    settings, tables, paths = market
+    whole, late = (full_stack(settings, chosen, paths, -1, Sources()) for chosen in (tables, tables[5:]))
+    alone = full_stack(settings, tables[5:], paths[5:], -1, Sources())
+    beta = {
+        name: x.breaker.get_dynamic_boost_for_date(tables[6].date)["w750_threshold"]
+        for name, x in (("a", whole), ("b", late), ("c", alone))
+    }
+    assert beta["a"] == beta["b"]
+    assert np.isnan(beta["c"])
+    assert [item["file"] for item in late.record()["before"]] == [str(path) for path in paths[:5]]
+
+
 def test_archived_indicators_come_before_the_series(market, tmp_path):
     """A day with an eigenvalue archive takes the medians of its first ten indicator scans; the others keep their series."""
     settings, tables, paths = market
@@ -216,8 +230,8 @@ def test_the_ablation_page_opens_without_a_complaint(market, tmp_path, width, sc
 
 def test_a_full_stack_run_of_the_command_line_is_explained(tmp_path):
     """``backtest --stack full`` and ``explain``, as a user types them."""
-    small = ("--set", "synthetic.assets=12", "--set", "synthetic.days=1", "--set", "synthetic.bar_seconds=300")
-    assert dolphin("backtest", "--stack", "full", *small, cwd=tmp_path).returncode == 0
+    small = ("--set", "synthetic.assets=12", "--set", "synthetic.days=2", "--set", "synthetic.bar_seconds=300")
+    assert dolphin("backtest", "--stack", "full", "--from", "2025-01-02", *small, cwd=tmp_path).returncode == 0
     shown = dolphin("explain", "runs/latest", "--bar", "150", cwd=tmp_path)
     assert shown.returncode == 0, shown.stderr
     assert "DECIDED" in shown.stdout
