@@ -289,7 +289,7 @@ def test_threads_never_see_half_a_record_nor_lose_a_key(grid):
 
 
 def test_a_closed_grid_says_so(grid):
-    assert grid.members == 1
+    assert grid.members >= 1
     grid.close()
     assert grid.members == 0
     for call in (lambda: grid.get("M", "k"), lambda: grid.put("M", "k", rec()), lambda: grid.entries("M"), lambda: grid.delete("M", "k")):

@@ -9,10 +9,13 @@ import threading
 from abc import ABC, abstractmethod
 from collections import Counter, defaultdict
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from dolphin.errors import QualityError
 from dolphin.grid.record import Entry, Raw, Reason, decode, encode
+
+if TYPE_CHECKING:
+    from dolphin.grid.consensus import Consensus
 
 __all__ = ["GridPort", "pnl_map"]
 
@@ -35,6 +38,11 @@ class GridPort(ABC):
     @abstractmethod
     def members(self) -> int:
         """Members that can be reached now; 0 = not connected. Never blocks."""
+
+    @property
+    def consensus(self) -> Consensus | None:
+        """The CP subsystem, where the cluster offers it."""
+        return None
 
     @property
     def refused(self) -> Counter[str]:
@@ -77,7 +85,9 @@ class GridPort(ABC):
         if old is None:
             return self._swap(name, key, None, text, ttl_s)
         found = self._load(name, key)
-        return isinstance(found, str) and decode(found) == dict(old) and self._swap(name, key, found, text, ttl_s)
+        return (
+            found is not None and not isinstance(found, Reason) and decode(found) == dict(old) and self._swap(name, key, found, text, ttl_s)
+        )
 
     def watch(self, name: str, callback: Callable[[Entry], None]) -> None:
         """Call ``callback`` with every change of map ``name`` from now on, in order for each key, on a thread of the grid's choice.
