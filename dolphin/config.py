@@ -24,6 +24,7 @@ from dolphin.errors import ConfigError
 __all__ = [
     "PROFILES",
     "EngineConfig",
+    "GridConfig",
     "LoadedConfig",
     "PathsConfig",
     "ScannerConfig",
@@ -141,6 +142,18 @@ class SurvivalConfig(Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
     cadence_min: Annotated[float, Meta(gt=0, le=60, description="minutes between evaluations; recovery counts at most two of them")] = 1.0
 
 
+class GridConfig(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """The feature grid: inside the process, or Hazelcast members on this machine."""
+
+    kind: Annotated[Literal["embedded", "hazelcast"], Meta(description="embedded: maps in memory, one process")] = "embedded"
+    cluster: Annotated[str, Meta(pattern=r"^[A-Za-z0-9._-]{1,64}$", description="name of the cluster")] = "dolphin"
+    port: Annotated[int, Meta(ge=1024, le=65_000, description="port of the first member on 127.0.0.1; others follow")] = 5701
+    members: Annotated[Literal[1, 3], Meta(description="members that `dolphin grid start` starts")] = 1
+    server: Annotated[Literal["5.7.0", "5.4.0"], Meta(description="Hazelcast; 5.4.0 is the last open one with a CP subsystem")] = "5.7.0"
+    connect_timeout_s: Annotated[float, Meta(gt=0, le=600, description="a connection to the cluster is given up after, seconds")] = 20.0
+    call_timeout_s: Annotated[float, Meta(gt=0, le=60, description="a call without an answer is given up after, seconds")] = 5.0
+
+
 class PathsConfig(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """Folders; relative ones start where the command is called."""
 
@@ -148,6 +161,7 @@ class PathsConfig(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True)
     days: Annotated[str, Meta(description="day tables (scanner output)")] = "data/days"
     runs: Annotated[str, Meta(description="run folders with reports")] = "runs"
     cache: Annotated[str, Meta(description="working copies and scans of klines; empty: the user's cache folder")] = ""
+    state: Annotated[str, Meta(description="logs, process ids and configurations of what runs; empty: the user's state folder")] = ""
 
 
 class Settings(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -158,6 +172,7 @@ class Settings(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     scanner: ScannerConfig = ScannerConfig()
     synthetic: SyntheticConfig = SyntheticConfig()
     venue: VenueConfig = VenueConfig()
+    grid: GridConfig = GridConfig()
     paths: PathsConfig = PathsConfig()
 
 
@@ -176,6 +191,7 @@ SECTIONS: Mapping[str, type[Struct]] = {
     "scanner": ScannerConfig,
     "synthetic": SyntheticConfig,
     "venue": VenueConfig,
+    "grid": GridConfig,
     "paths": PathsConfig,
 }
 
