@@ -25,6 +25,7 @@ __all__ = [
     "PROFILES",
     "AlertsConfig",
     "EngineConfig",
+    "GridConfig",
     "LoadedConfig",
     "PathsConfig",
     "ScannerConfig",
@@ -155,6 +156,18 @@ class AlertsConfig(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True
     ] = 256
 
 
+class GridConfig(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """The feature grid: inside the process, or Hazelcast members on this machine."""
+
+    kind: Annotated[Literal["embedded", "hazelcast"], Meta(description="embedded: maps in memory, one process")] = "embedded"
+    cluster: Annotated[str, Meta(pattern=r"^[A-Za-z0-9._-]{1,64}$", description="name of the cluster")] = "dolphin"
+    port: Annotated[int, Meta(ge=1024, le=65_000, description="port of the first member on 127.0.0.1; others follow")] = 5701
+    members: Annotated[Literal[1, 3], Meta(description="members that `dolphin grid start` starts")] = 1
+    server: Annotated[Literal["5.7.0", "5.4.0"], Meta(description="Hazelcast; 5.4.0 is the last open one with a CP subsystem")] = "5.7.0"
+    connect_timeout_s: Annotated[float, Meta(gt=0, le=600, description="a connection to the cluster is given up after, seconds")] = 20.0
+    call_timeout_s: Annotated[float, Meta(gt=0, le=60, description="a call without an answer is given up after, seconds")] = 5.0
+
+
 class PathsConfig(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """Folders; relative ones start where the command is called."""
 
@@ -163,6 +176,7 @@ class PathsConfig(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True)
     runs: Annotated[str, Meta(description="run folders with reports")] = "runs"
     journal: Annotated[str, Meta(description="journals, one SQLite file a lane or service")] = "data/journal"
     cache: Annotated[str, Meta(description="working copies and scans of klines; empty: the user's cache folder")] = ""
+    state: Annotated[str, Meta(description="logs, process ids and configurations of what runs; empty: the user's state folder")] = ""
 
 
 class Settings(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -174,6 +188,7 @@ class Settings(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     synthetic: SyntheticConfig = SyntheticConfig()
     venue: VenueConfig = VenueConfig()
     alerts: AlertsConfig = AlertsConfig()
+    grid: GridConfig = GridConfig()
     paths: PathsConfig = PathsConfig()
 
 
@@ -193,6 +208,7 @@ SECTIONS: Mapping[str, type[Struct]] = {
     "synthetic": SyntheticConfig,
     "venue": VenueConfig,
     "alerts": AlertsConfig,
+    "grid": GridConfig,
     "paths": PathsConfig,
 }
 
