@@ -29,6 +29,7 @@ __all__ = [
     "LoadedConfig",
     "PathsConfig",
     "ScannerConfig",
+    "ServicesConfig",
     "Settings",
     "SurvivalConfig",
     "SyntheticConfig",
@@ -138,6 +139,7 @@ class SurvivalConfig(Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
     """The survival stack. The thresholds are not settings: they are tight on purpose."""
 
     order_book: Annotated[bool, Meta(description="an order-book layer runs; without one Cat3 = 1 and posture is capped at STALKER")] = True
+    dvol: Annotated[bool, Meta(description="DVOL is fed; without it Cat4 = 1 and posture is capped at STALKER")] = True
     mc_orange_floor: Annotated[Literal["none", "TURTLE"], Meta(description="lowest posture that forewarner ORANGE alone causes")] = "none"
     ob_stale_floor: Annotated[Literal["none", "TURTLE"], Meta(description="lowest posture that a stale book alone causes")] = "none"
     cadence_min: Annotated[float, Meta(gt=0, le=60, description="minutes between evaluations; recovery counts at most two of them")] = 1.0
@@ -168,6 +170,15 @@ class GridConfig(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     call_timeout_s: Annotated[float, Meta(gt=0, le=60, description="a call without an answer is given up after, seconds")] = 5.0
 
 
+class ServicesConfig(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """The processes of a deployment (``dolphin up``)."""
+
+    lane: Annotated[Literal["BLUE", "GREEN"], Meta(description="lane of the trader: BLUE = SHORT, GREEN = LONG")] = "BLUE"
+    required: Annotated[str, Meta(description="services whose heartbeat the watchdog asks for, names with commas between")] = (
+        "scanner,acb_processor,ob_stream,trader"
+    )
+
+
 class PathsConfig(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """Folders; relative ones start where the command is called."""
 
@@ -175,6 +186,9 @@ class PathsConfig(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True)
     days: Annotated[str, Meta(description="day tables (scanner output)")] = "data/days"
     runs: Annotated[str, Meta(description="run folders with reports")] = "runs"
     journal: Annotated[str, Meta(description="journals, one SQLite file a lane or service")] = "data/journal"
+    macro: Annotated[str, Meta(description="outside series of the circuit breaker, or an archive of indicators; empty: none")] = ""
+    book: Annotated[str, Meta(description="recorded order-book days; empty: none")] = ""
+    forewarner: Annotated[str, Meta(description="table of the forewarner's trials; empty: none")] = ""
     cache: Annotated[str, Meta(description="working copies and scans of klines; empty: the user's cache folder")] = ""
     state: Annotated[str, Meta(description="logs, process ids and configurations of what runs; empty: the user's state folder")] = ""
 
@@ -187,6 +201,8 @@ class Settings(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     scanner: ScannerConfig = ScannerConfig()
     synthetic: SyntheticConfig = SyntheticConfig()
     venue: VenueConfig = VenueConfig()
+    survival: SurvivalConfig = SurvivalConfig()
+    services: ServicesConfig = ServicesConfig()
     alerts: AlertsConfig = AlertsConfig()
     grid: GridConfig = GridConfig()
     paths: PathsConfig = PathsConfig()
@@ -207,6 +223,8 @@ SECTIONS: Mapping[str, type[Struct]] = {
     "scanner": ScannerConfig,
     "synthetic": SyntheticConfig,
     "venue": VenueConfig,
+    "survival": SurvivalConfig,
+    "services": ServicesConfig,
     "alerts": AlertsConfig,
     "grid": GridConfig,
     "paths": PathsConfig,
