@@ -31,6 +31,7 @@ __all__ = [
     "ScannerConfig",
     "ServicesConfig",
     "Settings",
+    "SupervisionConfig",
     "SurvivalConfig",
     "SyntheticConfig",
     "VenueConfig",
@@ -179,6 +180,15 @@ class ServicesConfig(Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
     )
 
 
+class SupervisionConfig(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """How `dolphin up` starts processes and keeps them up."""
+
+    crash_window_s: Annotated[int, Meta(ge=1, le=3600, description="a process that ends sooner after its start has crashed in a loop, seconds")] = 30
+    crash_limit: Annotated[int, Meta(ge=0, le=100, description="such crashes in a row that are answered by a restart, each a second later")] = 5
+    start_timeout_s: Annotated[float, Meta(gt=0, le=600, description="a process that is not healthy so long after its start has failed")] = 60.0
+    stop_timeout_s: Annotated[int, Meta(ge=1, le=600, description="a process that does not end so long after SIGTERM is killed")] = 10
+
+
 class PathsConfig(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """Folders; relative ones start where the command is called."""
 
@@ -204,6 +214,7 @@ class Settings(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     survival: SurvivalConfig = SurvivalConfig()
     services: ServicesConfig = ServicesConfig()
     alerts: AlertsConfig = AlertsConfig()
+    supervision: SupervisionConfig = SupervisionConfig()
     grid: GridConfig = GridConfig()
     paths: PathsConfig = PathsConfig()
 
@@ -226,6 +237,7 @@ SECTIONS: Mapping[str, type[Struct]] = {
     "survival": SurvivalConfig,
     "services": ServicesConfig,
     "alerts": AlertsConfig,
+    "supervision": SupervisionConfig,
     "grid": GridConfig,
     "paths": PathsConfig,
 }

@@ -21,7 +21,7 @@ from dolphin.grid.jars import find_java, verified_jars
 from dolphin.grid.loopback import foreign_listeners
 from dolphin.grid.member import MemberPlan, member_command, member_yaml
 
-__all__ = ["Health", "MemberProcess", "health", "known_members", "start_members", "stop_member"]
+__all__ = ["Health", "MemberProcess", "health", "known_members", "record_member", "start_members", "stop_member", "taken"]
 
 START_S: Final = 45.0
 STOP_S: Final = 12.0
@@ -83,7 +83,7 @@ def start_members(plans: Sequence[MemberPlan], state: Path, jar_folder: Path) ->
     """
     java, jars = find_java(), verified_jars(jar_folder, plans[0].server)
     for plan in plans:
-        if _taken(plan.port):
+        if taken(plan.port):
             raise MissingDependency(f"127.0.0.1:{plan.port} is taken: `dolphin grid status` tells by what of ours; or use --port")
     started = []
     try:
@@ -109,6 +109,15 @@ def stop_member(member: MemberProcess, patience_s: float = STOP_S) -> bool:
     return running
 
 
+def record_member(pid: int, plan: MemberPlan, folder: Path) -> MemberProcess:
+    """Write down that this process is the member of this plan, in its folder."""
+    member = MemberProcess(pid=pid, started=_birth(pid), cluster=plan.cluster, server=plan.server, port=plan.port, folder=str(folder))
+    temporary = folder / ".member.json"
+    temporary.write_bytes(msgspec.json.encode(member))
+    temporary.replace(folder / "member.json")
+    return member
+
+
 def _spawn(plan: MemberPlan, folder: Path, command: Callable[[Path], list[str]]) -> MemberProcess:
     folder.mkdir(parents=True, exist_ok=True)
     config, log = folder / "member.yaml", folder / "member.log"
@@ -117,11 +126,7 @@ def _spawn(plan: MemberPlan, folder: Path, command: Callable[[Path], list[str]])
     write = os.O_WRONLY | os.O_CREAT | os.O_TRUNC
     files = [(os.POSIX_SPAWN_OPEN, 0, os.devnull, os.O_RDONLY, 0), (os.POSIX_SPAWN_OPEN, 1, log, write, 0o600), (os.POSIX_SPAWN_DUP2, 1, 2)]
     pid = os.posix_spawn(line[0], line, os.environ, file_actions=files, setsid=True)
-    member = MemberProcess(pid=pid, started=_birth(pid), cluster=plan.cluster, server=plan.server, port=plan.port, folder=str(folder))
-    temporary = folder / ".member.json"
-    temporary.write_bytes(msgspec.json.encode(member))
-    temporary.replace(folder / "member.json")
-    return member
+    return record_member(pid, plan, folder)
 
 
 def _await(members: Sequence[MemberProcess], until: float, consensus: bool) -> None:
@@ -152,7 +157,8 @@ def _log(member: MemberProcess) -> str:
     return (Path(member.folder) / "member.log").read_text(encoding="utf-8", errors="replace")
 
 
-def _taken(port: int) -> bool:
+def taken(port: int) -> bool:
+    """Whether somebody listens on this port of 127.0.0.1."""
     with socket.socket() as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:

@@ -16,7 +16,7 @@ class StateFolder:
 
     def made(self) -> StateFolder:
         """The same, with every folder there."""
-        for folder in (self.journals, self.days, self.archive, self.processes, self.compiled):
+        for folder in (self.journals, self.days, self.archive, self.processes, self.compiled, self.logs):
             folder.mkdir(parents=True, exist_ok=True)
         return self
 
@@ -59,3 +59,18 @@ class StateFolder:
     def compiled(self) -> Path:
         """Of each process its own folder of compiled kernels."""
         return self.root / "compiled"
+
+    @property
+    def logs(self) -> Path:
+        """Of each process ``<name>.log``, and its rotated predecessors."""
+        return self.root / "logs"
+
+    @property
+    def members(self) -> Path:
+        """Of each member of the grid its configuration."""
+        return self.root / "grid"
+
+    @property
+    def restarts(self) -> Path:
+        """Restarts by the supervisor since `dolphin up`, JSON: process -> count."""
+        return self.root / "restarts.json"
