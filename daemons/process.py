@@ -133,13 +133,15 @@ def _json_log(name: str) -> logging.Logger:
 def _own_compiled_kernels(folder: Path) -> None:
     """Compiled kernels in a folder of this process only: processes that share one can crash. It begins as a copy of the user's.
 
-    Numba reads the variable once, when kernels are imported, so the process starts again with it.
+    Numba reads the variable once, when kernels are imported, so a process whose supervisor did not set it starts again with it.
     """
-    if os.environ.get(CACHE_VARIABLE) == str(folder):
+    given, users = os.environ.get(CACHE_VARIABLE), platformdirs.user_cache_dir("dolphin")
+    shared = Path(users if given in (None, "", str(folder)) else given)
+    kernels = sys.modules.get("dolphin.kernels._jit")
+    name = kernels.cache_dir().name if kernels is not None else "none are used"
+    if (shared / name).is_dir() and not any((folder / name).rglob("*.nbc")):
+        shutil.copytree(shared / name, folder / name, dirs_exist_ok=True)
+    if given == str(folder):
         return
-    shared = Path(os.environ.get(CACHE_VARIABLE) or platformdirs.user_cache_dir("dolphin"))
-    for source in shared.glob("kernels-*"):
-        if not (folder / source.name).exists():
-            shutil.copytree(source, folder / source.name, dirs_exist_ok=True)
     os.environ[CACHE_VARIABLE] = str(folder)
     os.execv(sys.executable, [sys.executable, "-m", sys.modules["__main__"].__spec__.name, *sys.argv[1:]])

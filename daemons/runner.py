@@ -18,6 +18,9 @@ __all__ = ["HEARTBEAT_TTL_S", "Runner"]
 HEARTBEAT_TTL_S: Final = 600.0
 """The record of a process that is gone stays so long: its age is what tells."""
 
+FIRST_TRIES: Final = 4
+"""Heartbeats that a starting process may miss before an operator hears of it."""
+
 _BACK_OFF: Final = wait_exponential(multiplier=0.25, max=5.0) + wait_random(0, 0.5)
 
 
@@ -27,7 +30,7 @@ class Runner:
     def __init__(self, service: Service) -> None:
         self.service, self.context = service, service.context
         self._due = self._beat_due = -math.inf
-        self._started, self._failures, self._seq = False, 0, 0
+        self._started, self._failures, self._missed, self._seq = False, 0, 0, 0
         self._connected: bool | None = None
         service.beat = self.beat
 
@@ -61,8 +64,14 @@ class Runner:
             connected = True
         except MissingDependency as error:
             connected = False
+            self._missed += 1
+            self._beat_due = now + _back_off(self._missed)
+            if self._connected is None and self._missed < FIRST_TRIES:  # a client that is just being made
+                return
             if self._connected is not False:
                 self._tell_grid(Severity.WARNING, f"the grid is away: {error}")
+        if connected:
+            self._missed = 0
         if connected and self._connected is False:
             self._tell_grid(Severity.INFO, "the grid is back")
         self._connected = connected

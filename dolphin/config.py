@@ -183,9 +183,15 @@ class ServicesConfig(Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
 class SupervisionConfig(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """How `dolphin up` starts processes and keeps them up."""
 
-    crash_window_s: Annotated[int, Meta(ge=1, le=3600, description="a process that ends sooner after its start has crashed in a loop, seconds")] = 30
-    crash_limit: Annotated[int, Meta(ge=0, le=100, description="such crashes in a row that are answered by a restart, each a second later")] = 5
-    start_timeout_s: Annotated[float, Meta(gt=0, le=600, description="a process that is not healthy so long after its start has failed")] = 60.0
+    crash_window_s: Annotated[
+        int, Meta(ge=1, le=3600, description="a process that ends sooner after its start has crashed in a loop, seconds")
+    ] = 30
+    crash_limit: Annotated[
+        int, Meta(ge=0, le=100, description="such crashes in a row that are answered by a restart, each a second later")
+    ] = 5
+    start_timeout_s: Annotated[
+        float, Meta(gt=0, le=600, description="a process that is not healthy so long after its start has failed")
+    ] = 60.0
     stop_timeout_s: Annotated[int, Meta(ge=1, le=600, description="a process that does not end so long after SIGTERM is killed")] = 10
 
 

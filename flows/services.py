@@ -1,4 +1,4 @@
-"""The processes of a deployment in the order in which they start; supervisor, systemd units and compose file are written from this table."""
+"""The processes of a deployment in the order of their start; supervisor, systemd units and compose file are written from this table."""
 
 from __future__ import annotations
 

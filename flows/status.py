@@ -46,7 +46,9 @@ class ServiceRow:
     @property
     def healthy(self) -> bool:
         """Whether it runs and was heard of just now."""
-        return self.pid > 0 and self.heartbeat_s is not None and self.heartbeat_s <= LATE_S and self.status not in ("starting", "stopped", "")
+        return (
+            self.pid > 0 and self.heartbeat_s is not None and self.heartbeat_s <= LATE_S and self.status not in ("starting", "stopped", "")
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,7 +72,12 @@ class Status:
     def to_dict(self) -> dict[str, Any]:
         """As JSON."""
         rows = [{**asdict(row), "healthy": row.healthy} for row in self.rows]
-        return {**{f: getattr(self, f) for f in self.__slots__ if f != "rows"}, "up": self.supervisor_pid > 0, "healthy": self.healthy, "processes": rows}
+        return {
+            **{f: getattr(self, f) for f in self.__slots__ if f != "rows"},
+            "up": self.supervisor_pid > 0,
+            "healthy": self.healthy,
+            "processes": rows,
+        }
 
 
 def status_of(state: StateFolder, settings: Settings) -> Status:

@@ -1,4 +1,4 @@
-"""`dolphin up` and `dolphin down`: the processes of a deployment are started in order, each wave when the one before is healthy, and ended."""
+"""`dolphin up` and `dolphin down`: processes are started in order, each wave when the one before is healthy, and ended."""
 
 from __future__ import annotations
 
@@ -22,19 +22,21 @@ from dolphin.grid.process import health, taken
 from dolphin.storage.lock import FileLock
 from dolphin.storage.publish import publish
 from dolphin.storage.replay import Replay, read_replay, write_replay
+from dolphin.storage.schema import DAY_MS, day_start
 from dolphin.storage.state import StateFolder
-from flows.processes import end
+from flows.processes import end, ours
 from flows.scrape import PROMETHEUS, write_targets
 from flows.services import ServiceSpec
 from flows.supervisor import ProcessInfo, Supervisor
 from flows.workspace import jar_folder
 
-__all__ = ["Plan", "beats_of", "down", "last_words", "up"]
+__all__ = ["Plan", "beats_of", "down", "follow", "last_words", "up"]
 
 UNHEALTHY: Final = ("starting", "stopped")
 """What a service that does not work yet, or no more, says of itself in its heartbeat."""
 
 GAP_S: Final = 0.05
+SETTLE_S: Final = 10.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,8 +63,8 @@ class Plan:
 def up(plan: Plan, tell: Callable[[str], None]) -> bool:
     """Start what does not run yet and return when all are healthy; whether anything had to be started. ``tell`` hears of the progress.
 
-    What an earlier supervisor left behind is ended first. Raises ``MissingDependency`` without Java, jars or supervisor, ``Unavailable`` when
-    another plan runs here, a port is taken or a process does not become healthy; then nothing that this call started is left.
+    What an earlier supervisor left behind is ended first. Raises ``MissingDependency`` without Java, jars or supervisor, ``Unavailable``
+    when another plan runs here, a port is taken or a process does not become healthy; then nothing that this call started is left.
     """
     state = plan.state.made()
     with _alone(state):
@@ -89,6 +91,20 @@ def down(state: StateFolder, settings: Settings) -> list[int]:
         return []
     with _alone(state):
         return _end(state, Supervisor(state.root), settings)
+
+
+def follow(plan: Plan, tell: Callable[[str], None]) -> None:
+    """Stay until the replay's last day is over and every service has seen its end, then end everything; Ctrl-C ends everything, too."""
+    assert plan.replay is not None
+    replay = read_replay(plan.state.replay) or plan.replay
+    end_ms = day_start(replay.last_date) + DAY_MS
+    try:
+        while (left := (end_ms - replay.market_ms(time.monotonic())) / 1000.0 / replay.speed) > 0:
+            time.sleep(min(left, 1.0))
+        tell("the replay's last bar has closed; the services have their last look at it")
+        time.sleep(SETTLE_S)
+    finally:
+        down(plan.state, plan.settings)
 
 
 def beats_of(grid: GridPort) -> dict[int, tuple[str, str, int]]:
@@ -215,7 +231,7 @@ def _end(state: StateFolder, supervisor: Supervisor, settings: Settings) -> list
                 supervisor.stop(name)
             _until(lambda names=wave: all(supervisor.processes()[name].pid == 0 for name in names), patience + 5.0)
         supervisor.shutdown()
-        _until(lambda: not supervisor.alive, patience)
+        _until(lambda: not ours(state.root), patience)
     except DolphinError:
         pass  # frozen, dead or deaf: the mark finds what it started
     left = end(state.root, patience)

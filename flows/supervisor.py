@@ -42,7 +42,7 @@ class ProcessInfo:
 
 def supervisor_config(services: Sequence[ServiceSpec], state: Path, config: SupervisionConfig) -> str:
     """``supervisor.conf`` of a state folder: a socket that only we may use, no process before it is asked for, logs that rotate."""
-    if set(str(state)) & set("\"\\%\n"):
+    if set(str(state)) & set('"\\%\n'):
         raise ConfigError(f"{state}: the path of a state folder has no quotes, backslashes, percent signs or line breaks; set paths.state")
     head = f"""\
 [unix_http_server]
@@ -86,8 +86,10 @@ class Supervisor:
         path = self.state / "supervisor.conf"
         path.write_text(supervisor_config(services, self.state, config), encoding="utf-8")
         command = [sys.executable, "-m", "supervisor.supervisord", "-c", str(path)]
+        settled = {name: value for name, value in os.environ.items() if not name.startswith("DOLPHIN__")}  # they are in the settings file
+        environ = settled | marked(self.state)
         try:
-            done = subprocess.run(command, env=os.environ | marked(self.state), capture_output=True, text=True, timeout=30, check=False)
+            done = subprocess.run(command, env=environ, capture_output=True, text=True, timeout=30, check=False)
         except (OSError, subprocess.TimeoutExpired) as error:
             raise MissingDependency(f"supervisord does not start ({type(error).__name__}): {error}") from error
         if done.returncode:
@@ -142,6 +144,10 @@ class Supervisor:
         try:
             with xmlrpc.client.ServerProxy("http://supervisor/RPC2", transport=_Transport(self.socket)) as proxy:
                 return getattr(proxy, method)(*arguments)
+        except xmlrpc.client.Fault as fault:
+            if fault.faultString != "SHUTDOWN_STATE":
+                raise
+            raise Unavailable(f"the supervisor of {self.state} is shutting down: wait, then `dolphin up`") from fault
         except (OSError, http.client.HTTPException, xmlrpc.client.ProtocolError) as error:
             raise Unavailable(f"the supervisor of {self.state} does not answer ({type(error).__name__}): `dolphin up` starts it") from error
 
@@ -180,6 +186,7 @@ startsecs={config.crash_window_s}
 startretries={config.crash_limit}
 stopwaitsecs={config.stop_timeout_s}
 killasgroup=true
+environment=NUMBA_CACHE_DIR="%(here)s/compiled/{spec.name}"
 redirect_stderr=true
 stdout_logfile={log}
 stdout_logfile_maxbytes=10MB

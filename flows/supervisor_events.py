@@ -49,7 +49,9 @@ class Restarts:
             return name
         if event == "PROCESS_STATE_FATAL":
             self._fatal.add(name)
-            self._alert(AlertKind.CRASH_LOOP, Severity.CRITICAL, name, f"{name} keeps crashing and is not restarted any more: `dolphin logs {name}`")
+            self._alert(
+                AlertKind.CRASH_LOOP, Severity.CRITICAL, name, f"{name} keeps crashing and is not restarted any more: `dolphin logs {name}`"
+            )
         if event == "PROCESS_STATE_RUNNING" and name in self._fatal:
             self._fatal.remove(name)
             self._alert(AlertKind.RECOVERED, Severity.INFO, name, f"{name} runs again")
