@@ -16,7 +16,7 @@ from pathlib import Path
 
 import msgspec
 import pytest
-from grid_ports import free_ports
+from grid_clusters import free_ports
 
 from dolphin.config import AlertsConfig, GridConfig, Settings, SupervisionConfig
 from dolphin.errors import ConfigError, DolphinError, MissingDependency, Unavailable
