@@ -144,4 +144,4 @@ def _own_compiled_kernels(folder: Path) -> None:
     if given == str(folder):
         return
     os.environ[CACHE_VARIABLE] = str(folder)
-    os.execv(sys.executable, [sys.executable, "-m", sys.modules["__main__"].__spec__.name, *sys.argv[1:]])
+    os.execv(sys.executable, [sys.executable, *sys.orig_argv[1:]])
