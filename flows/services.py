@@ -32,7 +32,7 @@ SERVICES: Final = (
     ServiceSpec("acb_processor", "daemons.acb_processor", waits=True),
     ServiceSpec("ob_stream", "daemons.ob_stream"),
     ServiceSpec("system_watchdog", "daemons.system_watchdog"),
-    ServiceSpec("mc_forewarner", "flows.mc_forewarner"),
+    ServiceSpec("mc_forewarner", "daemons.mc_forewarner"),
     ServiceSpec("scanner", "daemons.scanner"),
     ServiceSpec("trader", "daemons.trader", waits=True),
 )

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import re
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -118,12 +120,23 @@ def beats_of(grid: GridPort) -> dict[int, tuple[str, str, int]]:
 
 
 def last_words(state: StateFolder, name: str) -> str:
-    """The last line of a process's log."""
+    """The last error in a process's log, or its last line."""
     try:
         lines = (state.logs / f"{name}.log").read_text(encoding="utf-8", errors="replace").splitlines()
     except OSError:
         lines = []
-    return next((line.strip()[:300] for line in reversed(lines) if line.strip()), "nothing in its log")
+    said = [_spoken(line) for line in lines if line.strip()]
+    errors = [text for text, loud in said if loud]
+    return (errors or [text for text, _ in said] or ["nothing in its log"])[-1].strip()[:300]
+
+
+def _spoken(line: str) -> tuple[str, bool]:
+    """Message of a log line, and whether it is an error; services write JSON, members and interpreters plain text."""
+    try:
+        record = json.loads(line)
+        return str(record["message"]), record["level"] in ("ERROR", "CRITICAL")
+    except (ValueError, TypeError, KeyError):
+        return line, re.search(r"\w(Error|Exception)\b|SEVERE", line) is not None
 
 
 @contextmanager

@@ -160,7 +160,9 @@ class _Transport(xmlrpc.client.Transport):
         self._path = path
 
     def make_connection(self, host: Any) -> _Connection:
-        return _Connection(self._path)
+        made = _Connection(self._path)
+        self._connection = host, made  # the base class closes it
+        return made
 
 
 class _Connection(http.client.HTTPConnection):
