@@ -9,7 +9,7 @@ from tenacity import RetryCallState, Retrying
 from tenacity.wait import wait_exponential, wait_random
 
 from daemons.service import HEARTBEAT_S, Service
-from dolphin.errors import MissingDependency
+from dolphin.errors import Fenced, MissingDependency
 from dolphin.grid.maps import HEARTBEAT, Heartbeat, fields
 from dolphin.telemetry.alerts import AlertKind, Severity
 
@@ -70,6 +70,9 @@ class Runner:
                 return
             if self._connected is not False:
                 self._tell_grid(Severity.WARNING, f"the grid is away: {error}")
+        except Fenced as error:
+            connected = True
+            self.context.alert(AlertKind.HOSTILE_VALUE, Severity.CRITICAL, "fenced", str(error))
         if connected:
             self._missed = 0
         if connected and self._connected is False:

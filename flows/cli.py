@@ -15,6 +15,7 @@ from flows.cli_forewarner import forewarner_app
 from flows.cli_grid import add_grid_verbs
 from flows.cli_journal import journal_app
 from flows.cli_options import ConfigOption, SetOption, loaded_config
+from flows.cli_posture import add_posture_verb
 from flows.cli_runs import add_run_verbs
 from flows.cli_up import add_up_verbs
 from flows.console import Outcome, verb
@@ -146,6 +147,7 @@ def config_diff(config: ConfigOption = None, changes: SetOption = None) -> Outco
 add_run_verbs(app)
 add_up_verbs(app)
 add_grid_verbs(app)
+add_posture_verb(app)
 
 if __name__ == "__main__":
     main()
