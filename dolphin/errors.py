@@ -3,6 +3,7 @@
 ::
 
     DolphinError            exit 1   something we foresaw; the message says what, where and how to mend it
+    |-- Fenced              exit 1   another process writes what this one wants to write: stop this one
     |-- CheckFailed         exit 1   a check found something (look-ahead, parity, audit, stale cache): read its table
     |-- ConfigError         exit 2   a setting is unknown, malformed or out of range: mend the named field
     |-- DataError           exit 3   a file or table was refused: nothing was read from it, nothing half-written
@@ -22,6 +23,7 @@ __all__ = [
     "ConfigError",
     "DataError",
     "DolphinError",
+    "Fenced",
     "MalformedFile",
     "MissingDependency",
     "QualityError",
@@ -38,6 +40,10 @@ class DolphinError(Exception):
 
 class CheckFailed(DolphinError):
     """A check did its work and found something. Read the rows it printed."""
+
+
+class Fenced(DolphinError):
+    """Another writer came after this one; nothing was written. Stop this process, or the other, and start again."""
 
 
 class ConfigError(DolphinError):

@@ -93,11 +93,22 @@ def test_compare_and_set_writes_only_over_what_was_seen(grid):
     assert grid.get("M", "k")["a"] == 2
 
 
-def test_compare_and_set_gives_a_lease_that_runs_out(grid):
-    assert grid.replace_if_same("M", "k", None, rec(a=1), ttl_s=1.0)
-    assert grid.replace_if_same("M", "k", rec(a=1), rec(a=2), ttl_s=1.0)
+def test_a_lease_is_taken_once_extended_and_runs_out(grid):
+    assert grid.put_if_absent("M", "k", rec(a=1), ttl_s=1.0)
+    assert not grid.put_if_absent("M", "k", rec(a=2), ttl_s=1.0)
+    grid.extend("M", "k", 2.0)
+    time.sleep(1.1)
+    assert grid.get("M", "k")["a"] == 1
     until(lambda: grid.get("M", "k") is None)
-    assert grid.replace_if_same("M", "k", None, rec(a=3))
+    grid.extend("M", "k", 2.0)
+    assert grid.put_if_absent("M", "k", rec(a=3))
+
+
+def test_a_replaced_record_has_no_end(grid):
+    grid.put("M", "k", rec(a=1), ttl_s=1.0)
+    assert grid.replace_if_same("M", "k", rec(a=1), rec(a=2))
+    time.sleep(1.2)
+    assert grid.get("M", "k")["a"] == 2
 
 
 def test_of_many_that_count_with_compare_and_set_no_step_is_lost(grid):

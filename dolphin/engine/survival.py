@@ -13,11 +13,9 @@ from dataclasses import dataclass, fields, replace
 from numbers import Real
 from typing import Any, Final, NamedTuple
 
-import msgspec
-
 from dolphin.config import SurvivalConfig
 from dolphin.errors import ConfigError
-from dolphin.types import McStatus, Posture
+from dolphin.types import McStatus, Posture, SafetyRecord
 
 __all__ = [
     "PostureMachine",
@@ -175,22 +173,6 @@ class Reading(NamedTuple):
     rm: float
     target: float
     cats: tuple[float, float, float, float, float]
-
-
-class SafetyRecord(msgspec.Struct, frozen=True, kw_only=True):
-    """What is published, as JSON by ``msgspec.json.encode``; every number is finite, ``seq`` grows by 1."""
-
-    posture: Posture
-    rm: float
-    target: float
-    cat1: float
-    cat2: float
-    cat3: float
-    cat4: float
-    cat5: float
-    reasons: tuple[str, ...]
-    ts_ms: int
-    seq: int
 
 
 def categories(sensors: Sensors, order_book: bool = True) -> tuple[float, float, float, float, float]:

@@ -30,7 +30,7 @@ class HazelcastGrid(GridPort):
 
     A thread of its own makes the client, and makes a new one when it gave up (no member for ``connect_timeout_s``). ``wait``: return only
     when connected, else raise ``MissingDependency``; without it start unconnected and connect when the cluster comes.
-    Calls wait ``call_timeout_s`` for an answer. A record with a time to live keeps it through ``replace_if_same`` without one.
+    Calls wait ``call_timeout_s`` for an answer.
     """
 
     def __init__(self, config: GridConfig, name: str = "dolphin", *, wait: bool = True) -> None:
@@ -89,13 +89,14 @@ class HazelcastGrid(GridPort):
         if texts:
             self._ask(name, lambda m: m.put_all(dict(texts)))
 
-    def _swap(self, name: str, key: str, old: str | None, new: str, ttl_s: float | None) -> bool:
-        if old is None:
-            return self._ask(name, lambda m: m.put_if_absent(key, new, ttl_s)) is None
-        done = bool(self._ask(name, lambda m: m.replace_if_same(key, old, new)))
-        if done and ttl_s is not None:
-            self._ask(name, lambda m: m.set_ttl(key, ttl_s))
-        return done
+    def _add(self, name: str, key: str, text: str, ttl_s: float | None) -> bool:
+        return self._ask(name, lambda m: m.put_if_absent(key, text, ttl_s)) is None
+
+    def _swap(self, name: str, key: str, old: str, new: str) -> bool:
+        return bool(self._ask(name, lambda m: m.replace_if_same(key, old, new)))
+
+    def _extend(self, name: str, key: str, ttl_s: float) -> None:
+        self._ask(name, lambda m: m.set_ttl(key, ttl_s))
 
     def _drop(self, name: str, key: str) -> None:
         self._ask(name, lambda m: m.delete(key))

@@ -55,12 +55,24 @@ class EmbeddedGrid(GridPort):
         for key, text in texts.items():
             self._store(name, key, text, None)
 
-    def _swap(self, name: str, key: str, old: str | None, new: str, ttl_s: float | None) -> bool:
+    def _add(self, name: str, key: str, text: str, ttl_s: float | None) -> bool:
         with self._lock:
-            if self._load(name, key) != old:
-                return False
-            self._store(name, key, new, ttl_s)
-            return True
+            absent = self._load(name, key) is None
+            if absent:
+                self._store(name, key, text, ttl_s)
+            return absent
+
+    def _swap(self, name: str, key: str, old: str, new: str) -> bool:
+        with self._lock:
+            same = self._load(name, key) == old
+            if same:
+                self._store(name, key, new, None)
+            return same
+
+    def _extend(self, name: str, key: str, ttl_s: float) -> None:
+        with self._lock:
+            if key in self._live(name):
+                self._until[name][key] = self._clock() + ttl_s
 
     def _drop(self, name: str, key: str) -> None:
         with self._lock:

@@ -25,11 +25,15 @@ class MemberPlan:
     ports: tuple[int, ...]
     bind: str = "127.0.0.1"
 
+    @property
+    def consensus(self) -> int:
+        """Members of the CP subsystem; 0 = none, or with 5.4.0 the unsafe mode."""
+        return len(self.ports) if self.server == CONSENSUS_SERVER and len(self.ports) >= 3 else 0
+
 
 def member_yaml(plan: MemberPlan) -> str:
     """Loopback only, nothing discovered, nothing sent home, health as the only HTTP answer; backups only where there is another member."""
     backups = 1 if len(plan.ports) > 1 else 0
-    consensus = len(plan.ports) if plan.server == CONSENSUS_SERVER and len(plan.ports) >= 3 else 0
     text = f"""\
 hazelcast:
   cluster-name: {plan.cluster}
@@ -67,10 +71,10 @@ hazelcast:
     default:
       backup-count: {backups}
 """
-    if consensus:
+    if plan.consensus:
         text += f"""\
   cp-subsystem:
-    cp-member-count: {consensus}
+    cp-member-count: {plan.consensus}
     group-size: 3
     session-time-to-live-seconds: 30
     session-heartbeat-interval-seconds: 5

@@ -77,17 +77,23 @@ class GridPort(ABC):
         """Remove the entry, if there is one."""
         self._drop(name, key)
 
-    def replace_if_same(
-        self, name: str, key: str, old: Mapping[str, Any] | None, new: Mapping[str, Any], ttl_s: float | None = None
-    ) -> bool:
-        """Write ``new`` only if the record there equals ``old`` (None: nothing is there), in one step. Whether it was written."""
-        text = encode(name, key, new)
+    def put_if_absent(self, name: str, key: str, record: Mapping[str, Any], ttl_s: float | None = None) -> bool:
+        """Write ``record`` only where nothing is, in one step. Whether it was written."""
+        return self._add(name, key, encode(name, key, record), ttl_s)
+
+    def replace_if_same(self, name: str, key: str, old: Mapping[str, Any] | None, new: Mapping[str, Any]) -> bool:
+        """Write ``new`` only if the record there equals ``old`` (None: nothing is there), in one step. Whether it was written.
+
+        A time to live ends with the record that had it.
+        """
         if old is None:
-            return self._swap(name, key, None, text, ttl_s)
-        found = self._load(name, key)
-        return (
-            found is not None and not isinstance(found, Reason) and decode(found) == dict(old) and self._swap(name, key, found, text, ttl_s)
-        )
+            return self.put_if_absent(name, key, new)
+        text, found = encode(name, key, new), self._load(name, key)
+        return found is not None and decode(found) == dict(old) and self._swap(name, key, found, text)
+
+    def extend(self, name: str, key: str, ttl_s: float) -> None:
+        """Let the entry, if there is one, live ``ttl_s`` from now."""
+        self._extend(name, key, ttl_s)
 
     def watch(self, name: str, callback: Callable[[Entry], None]) -> None:
         """Call ``callback`` with every change of map ``name`` from now on, in order for each key, on a thread of the grid's choice.
@@ -118,7 +124,13 @@ class GridPort(ABC):
     def _store_many(self, name: str, texts: Mapping[str, str]) -> None: ...
 
     @abstractmethod
-    def _swap(self, name: str, key: str, old: str | None, new: str, ttl_s: float | None) -> bool: ...
+    def _add(self, name: str, key: str, text: str, ttl_s: float | None) -> bool: ...
+
+    @abstractmethod
+    def _swap(self, name: str, key: str, old: str, new: str) -> bool: ...
+
+    @abstractmethod
+    def _extend(self, name: str, key: str, ttl_s: float) -> None: ...
 
     @abstractmethod
     def _drop(self, name: str, key: str) -> None: ...

@@ -25,6 +25,7 @@ __all__ = ["Health", "MemberProcess", "health", "known_members", "start_members"
 
 START_S: Final = 45.0
 STOP_S: Final = 12.0
+_CONSENSUS_READY: Final = "CP Subsystem is initialized"
 
 
 class MemberProcess(msgspec.Struct, frozen=True, kw_only=True):
@@ -88,7 +89,7 @@ def start_members(plans: Sequence[MemberPlan], state: Path, jar_folder: Path) ->
     try:
         for plan in plans:
             started.append(_spawn(plan, state / f"{plan.cluster}-{plan.port}", lambda config: member_command(java, jars, config)))
-        _await(started, time.monotonic() + START_S)
+        _await(started, time.monotonic() + START_S, plans[0].consensus > 0)
     except BaseException:
         for member in started:
             stop_member(member, patience_s=0.0)
@@ -123,12 +124,12 @@ def _spawn(plan: MemberPlan, folder: Path, command: Callable[[Path], list[str]])
     return member
 
 
-def _await(members: Sequence[MemberProcess], until: float) -> None:
+def _await(members: Sequence[MemberProcess], until: float, consensus: bool) -> None:
     waiting = list(members)
     while waiting:
         member = waiting[0]
         found = health(member.port)
-        if found.state == "ACTIVE" and found.size == len(members):
+        if found.state == "ACTIVE" and found.size == len(members) and (not consensus or _CONSENSUS_READY in _log(member)):
             foreign = foreign_listeners(member.pid)
             if foreign:
                 raise MissingDependency(f"member {member.port} listens on {', '.join(foreign)}, not on 127.0.0.1 alone: it was stopped")
@@ -142,9 +143,13 @@ def _await(members: Sequence[MemberProcess], until: float) -> None:
 
 
 def _last_words(member: MemberProcess) -> str:
-    lines = (Path(member.folder) / "member.log").read_text(encoding="utf-8", errors="replace").splitlines()
+    lines = _log(member).splitlines()
     telling = [line for line in lines if "Exception" in line or "SEVERE" in line or "rror" in line]
     return (telling or lines or ["nothing in its log"])[-1].strip()[:300]
+
+
+def _log(member: MemberProcess) -> str:
+    return (Path(member.folder) / "member.log").read_text(encoding="utf-8", errors="replace")
 
 
 def _taken(port: int) -> bool:

@@ -1,0 +1,113 @@
+"""What the maps hold: names, keys and the fields of each record. ``schema`` is the tag, so a record of another kind is refused on decode.
+
+Publish one by ``grid.put(name, key, fields(record))``. ``fence`` is the number of the writer's lock (``lock``), 0 where nobody else writes.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Final, Literal
+
+import msgspec
+from msgspec import Meta, Struct
+
+from dolphin.types import Fraction, SafetyRecord
+
+__all__ = [
+    "CONTROL",
+    "FEATURES",
+    "HEARTBEAT",
+    "SAFETY",
+    "AcbBoost",
+    "Book",
+    "Forewarning",
+    "Heartbeat",
+    "Kill",
+    "ObMacro",
+    "PostureRecord",
+    "Stamped",
+    "fields",
+]
+
+SAFETY: Final = "DOLPHIN_SAFETY"
+FEATURES: Final = "DOLPHIN_FEATURES"
+HEARTBEAT: Final = "DOLPHIN_HEARTBEAT"
+CONTROL: Final = "DOLPHIN_CONTROL"
+
+type Count = Annotated[int, Meta(ge=0)]
+type Millis = Annotated[int, Meta(ge=0)]
+type Date = Annotated[str, Meta(pattern=r"^\d{4}-\d{2}-\d{2}$")]
+
+
+class Stamped(Struct, frozen=True, kw_only=True):
+    """What every record of a single writer has."""
+
+    ts_ms: Millis
+    fence: Count = 0
+
+
+class PostureRecord(SafetyRecord, frozen=True, kw_only=True, tag_field="schema", tag="dolphin.posture/1"):
+    """DOLPHIN_SAFETY ``latest``, and the cell of that name."""
+
+    fence: Count = 0
+
+
+class AcbBoost(Stamped, frozen=True, kw_only=True, tag_field="schema", tag="dolphin.acb/1"):
+    """DOLPHIN_FEATURES ``acb_boost``: the circuit breaker's boost and beta for ``date``."""
+
+    boost: Annotated[float, Meta(ge=1, le=3)]
+    beta: Fraction
+    signals: Annotated[float, Meta(ge=0)]
+    factors: dict[str, float | None]
+    w750_vel: float | None
+    date: Date
+
+
+class Forewarning(Stamped, frozen=True, kw_only=True, tag_field="schema", tag="dolphin.forewarner/1"):
+    """DOLPHIN_FEATURES ``mc_forewarner``."""
+
+    status: Literal["OK", "ORANGE", "RED"]
+    catastrophic_probability: Fraction
+    envelope_score: float
+    date: Date
+    model_hash: str
+
+
+class ObMacro(Stamped, frozen=True, kw_only=True, tag_field="schema", tag="dolphin.ob_macro/1"):
+    """DOLPHIN_FEATURES ``ob_macro``; null = not known."""
+
+    cascade_count: float | None
+    regime_signal: float | None
+    market_imbalance: float | None
+    market_agreement: float | None
+    n_assets: Count
+    n_stale: Count
+
+
+class Book(Struct, frozen=True, kw_only=True, tag_field="schema", tag="dolphin.feature/1"):
+    """DOLPHIN_FEATURES_SHARD_nn ``book_<symbol>``: features of one asset's order book by name (``BOOK_FEATURES``); null = not known."""
+
+    ts_ms: Millis
+    value: dict[str, float | None]
+
+
+class Kill(Struct, frozen=True, kw_only=True, tag_field="schema", tag="dolphin.kill/1"):
+    """DOLPHIN_CONTROL ``kill``: latched until released. Absent or unreadable counts as engaged."""
+
+    engaged: bool
+    reason: str
+    by: str
+    ts_ms: Millis
+
+
+class Heartbeat(Struct, frozen=True, kw_only=True, tag_field="schema", tag="dolphin.heartbeat/1"):
+    """DOLPHIN_HEARTBEAT ``<service>:<host>:<pid>``; put it with a time to live, so that the dead do not pile up."""
+
+    seq: Count
+    ts_ms: Millis
+    status: str
+
+
+def fields(record: Struct) -> dict[str, Any]:
+    """The record as the JSON object that crosses the grid."""
+    found: dict[str, Any] = msgspec.to_builtins(record)
+    return found

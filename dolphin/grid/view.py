@@ -1,0 +1,236 @@
+"""What the trader reads on every bar: a copy of the grid in this process, kept by watchers and a poll. Reading it never waits.
+
+Nothing in it is assumed: what was never seen, was removed or came from an emptied grid is unknown, what is too old is stale, and a grid
+that has not been reached for 30 s means HIBERNATE. Ages count on the monotonic clock, from the age that a record's own stamp gives it.
+"""
+
+from __future__ import annotations
+
+import math
+import threading
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping
+from contextlib import suppress
+from enum import StrEnum
+from queue import Empty, SimpleQueue
+from typing import Any, Final, NamedTuple
+
+import msgspec
+
+from dolphin.errors import DolphinError
+from dolphin.grid.features import feature_key, shard_map, shard_of
+from dolphin.grid.maps import CONTROL, FEATURES, SAFETY, AcbBoost, Book, Forewarning, Kill, ObMacro, PostureRecord
+from dolphin.grid.port import GridPort
+from dolphin.grid.record import Entry, Reason
+from dolphin.grid.safety import LATEST, SafetyCell
+from dolphin.types import BOOK_STALE_MS, Posture
+
+__all__ = ["Answer", "LocalView", "State"]
+
+POLL_S: Final = 5.0
+POSTURE_S: Final = 180.0
+LOST_S: Final = 30.0
+DAILY_S: Final = 26 * 3600.0
+BOOK_S: Final = BOOK_STALE_MS / 1000.0
+FUTURE_MS: Final = 5_000
+"""A stamp further ahead of our clock than this is refused."""
+
+_RESTRICTION: Final = {posture: rank for rank, posture in enumerate(Posture)}
+type Place = tuple[str, str]
+
+
+class State(StrEnum):
+    """FRESH may be acted upon; STALE: the last good value is too old; REFUSED: what came after it was refused; UNKNOWN: there is none."""
+
+    FRESH = "FRESH"
+    STALE = "STALE"
+    REFUSED = "REFUSED"
+    UNKNOWN = "UNKNOWN"
+
+
+class Answer[T](NamedTuple):
+    """``value``: the last good one, also when stale or refused; ``reason``: None when FRESH; ``age_s``: of the value, inf without one."""
+
+    value: T
+    state: State
+    reason: Reason | None
+    age_s: float
+
+
+class _Slot(NamedTuple):
+    record: Any = None
+    order: tuple[int, int] = (0, -1)
+    born: float = 0.0
+    reason: Reason | None = Reason.ABSENT
+
+
+class LocalView:
+    """Posture, boost, forewarning, order-book macro, kill switch, and the books of ``symbols``.
+
+    ``monotonic`` seconds and ``wall`` milliseconds UTC are injected. ``start`` begins to follow the grid on a thread of its own;
+    a simulation calls ``poll`` and ``drain`` itself. Every other method only looks at memory.
+    """
+
+    def __init__(self, grid: GridPort, monotonic: Callable[[], float], wall: Callable[[], int], symbols: Iterable[str] = ()) -> None:
+        self._grid, self._monotonic, self._wall = grid, monotonic, wall
+        self._kinds: dict[Place, tuple[type[msgspec.Struct], float]] = {
+            (SAFETY, LATEST): (PostureRecord, POSTURE_S),
+            (FEATURES, "acb_boost"): (AcbBoost, DAILY_S),
+            (FEATURES, "mc_forewarner"): (Forewarning, DAILY_S),
+            (FEATURES, "ob_macro"): (ObMacro, BOOK_S),
+            (CONTROL, "kill"): (Kill, math.inf),
+        }
+        self._books = {symbol: (shard_map(shard_of(symbol)), feature_key(symbol, "book")) for symbol in symbols}
+        self._kinds |= dict.fromkeys(self._books.values(), (Book, BOOK_S))
+        self._slots: dict[Place, _Slot] = dict.fromkeys(self._kinds, _Slot())
+        self._inbox: SimpleQueue[Entry] = SimpleQueue()
+        self._cell: SafetyCell | None = None
+        self._contact = -math.inf
+        self._watching = False
+        self._refused: Counter[str] = Counter()
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._follow, name="grid-view", daemon=True)
+
+    def posture(self) -> Answer[Posture]:
+        """The posture to obey. Fresh: as published. Stale, unreadable or unknown: at most TURTLE. Grid lost: HIBERNATE."""
+        found: Answer[PostureRecord | None] = self._answer((SAFETY, LATEST))
+        said = found.value.posture if found.value else Posture.TURTLE
+        if found.reason is Reason.GRID_LOST:
+            said = Posture.HIBERNATE
+        elif found.state is not State.FRESH:
+            said = max(said, Posture.TURTLE, key=_RESTRICTION.__getitem__)
+        return Answer(said, *found[1:])
+
+    def safety(self) -> Answer[PostureRecord | None]:
+        """The posture record itself."""
+        return self._answer((SAFETY, LATEST))
+
+    def acb_boost(self) -> Answer[AcbBoost | None]:
+        """The circuit breaker's record; which date it is for, the reader compares."""
+        return self._answer((FEATURES, "acb_boost"))
+
+    def mc_forewarner(self) -> Answer[Forewarning | None]:
+        """The forewarner's record."""
+        return self._answer((FEATURES, "mc_forewarner"))
+
+    def ob_macro(self) -> Answer[ObMacro | None]:
+        """The market's order-book record."""
+        return self._answer((FEATURES, "ob_macro"))
+
+    def kill(self) -> Answer[Kill | None]:
+        """The kill switch: trade only when FRESH and not engaged."""
+        return self._answer((CONTROL, "kill"))
+
+    def book(self, symbol: str) -> Answer[Book | None]:
+        """Book features of one of ``symbols``; KeyError for another."""
+        return self._answer(self._books[symbol])
+
+    def contact_age_s(self) -> float:
+        """Seconds since everything was last read; inf before the first time."""
+        return self._monotonic() - self._contact
+
+    @property
+    def refused(self) -> Counter[str]:
+        """Records that were refused here, by reason; what the port refused before is counted there."""
+        return Counter(self._refused)
+
+    def start(self) -> None:
+        """Follow the grid until ``stop``."""
+        self._thread.start()
+
+    def stop(self) -> None:
+        """Stop following; what was read ages."""
+        self._stop.set()
+        self._inbox.put(Entry("", "", None, Reason.RECONNECTED))
+        if self._thread.is_alive():
+            self._thread.join(2 * POLL_S)
+
+    def poll(self) -> bool:
+        """Read everything; whether the grid answered. Begins to watch when it does for the first time."""
+        try:
+            if not self._watching:
+                for name in {name for name, _ in self._kinds}:
+                    self._grid.watch(name, self._heard)
+                self._watching = True
+            if self._cell is None:
+                self._cell = SafetyCell(self._grid)
+            found = {(e.name, e.key): e for name in {name for name, _ in self._kinds} for e in self._grid.entries(name)}
+            latest = self._cell.read()
+        except DolphinError:
+            return False
+        self._contact = self._monotonic()
+        self.drain()
+        for place in self._kinds:
+            self._take(found.get(place) or Entry(*place, None, Reason.ABSENT))
+        if self._cell.kind == "cp":
+            self._take(latest)
+        return True
+
+    def drain(self) -> bool:
+        """Take in what watchers heard; whether everything should be read again: a connection came back, or something was removed."""
+        again = False
+        with suppress(Empty):
+            while True:
+                entry = self._inbox.get_nowait()
+                again |= entry.record is None
+                self._take(entry)
+        return again
+
+    def _heard(self, entry: Entry) -> None:
+        if (entry.name, entry.key) in self._kinds or entry.reason is Reason.RECONNECTED:
+            self._inbox.put(entry)
+
+    def _follow(self) -> None:
+        due = self._monotonic()
+        while not self._stop.is_set():
+            now = self._monotonic()
+            if now >= due:
+                due = now + (POLL_S if self.poll() else POLL_S / 10)
+            try:
+                entry = self._inbox.get(timeout=min(0.2, max(0.0, due - now)))
+            except Empty:
+                continue
+            self._take(entry)
+            if self.drain() or entry.record is None:
+                due = min(due, now + POLL_S / 10)
+
+    def _take(self, entry: Entry) -> None:
+        """One entry becomes a slot. The last good record stays when a new one is refused, goes when removed; an older one is ignored."""
+        place = entry.name, entry.key
+        slot = self._slots.get(place)
+        if slot is None:
+            return
+        if entry.record is None:
+            gone = entry.reason is Reason.ABSENT
+            self._slots[place] = slot._replace(record=None if gone else slot.record, reason=entry.reason)
+            return
+        found = self._accept(place, slot, entry.record)
+        if isinstance(found, Reason):
+            self._refused[found] += 1
+        if found is not Reason.FALLING_SEQ:
+            self._slots[place] = found if isinstance(found, _Slot) else slot._replace(reason=found)
+
+    def _accept(self, place: Place, slot: _Slot, record: Mapping[str, Any]) -> _Slot | Reason:
+        try:
+            value: Any = msgspec.convert(record, self._kinds[place][0])
+        except msgspec.ValidationError:
+            return Reason.WRONG_FIELDS
+        order = getattr(value, "fence", 0), getattr(value, "seq", value.ts_ms)
+        if order < slot.order:
+            return Reason.FALLING_SEQ
+        if order == slot.order and slot.record is not None:
+            return slot._replace(reason=None) if value == slot.record else Reason.FALLING_SEQ
+        ahead = value.ts_ms - self._wall()
+        if ahead > FUTURE_MS:
+            return Reason.FUTURE_STAMP
+        return _Slot(value, order, self._monotonic() - max(0, -ahead) / 1000.0, None)
+
+    def _answer(self, place: Place) -> Answer[Any]:
+        slot, now = self._slots[place], self._monotonic()
+        lost = Reason.GRID_LOST if now - self._contact > LOST_S else None
+        if slot.record is None:
+            return Answer(None, State.UNKNOWN, lost or slot.reason, math.inf)
+        age = now - slot.born
+        if lost or age > self._kinds[place][1]:
+            return Answer(slot.record, State.STALE, lost or Reason.STALE, age)
+        return Answer(slot.record, State.REFUSED if slot.reason else State.FRESH, slot.reason, age)
