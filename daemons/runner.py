@@ -6,7 +6,7 @@ import math
 from typing import Final
 
 from tenacity import RetryCallState, Retrying
-from tenacity.wait import wait_exponential_jitter
+from tenacity.wait import wait_exponential, wait_random
 
 from daemons.service import HEARTBEAT_S, Service
 from dolphin.errors import MissingDependency
@@ -18,7 +18,7 @@ __all__ = ["HEARTBEAT_TTL_S", "Runner"]
 HEARTBEAT_TTL_S: Final = 600.0
 """The record of a process that is gone stays so long: its age is what tells."""
 
-_BACK_OFF: Final = wait_exponential_jitter(initial=0.25, max=5.0, jitter=0.25)
+_BACK_OFF: Final = wait_exponential(multiplier=0.25, max=5.0) + wait_random(0, 0.5)
 
 
 class Runner:

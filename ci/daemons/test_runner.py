@@ -56,7 +56,7 @@ def test_a_failing_step_is_tried_again_later_and_later_while_the_heartbeat_goes_
     world.run(60)
     gaps = [b - a for a, b in zip(service.steps, service.steps[1:], strict=False)]
     assert max(gaps) > 4
-    assert max(gaps) < 5.5
+    assert max(gaps) < 5.6
     assert 10 <= len(service.steps) <= 25
     assert heartbeats(world)[0]["seq"] == 12
     service.failing = False
@@ -125,9 +125,7 @@ def test_a_service_that_leaves_says_so(world):
 
 
 def test_market_time_of_a_replay_is_the_same_in_every_process_and_after_a_restart(tmp_path):
-    replay = Replay(
-        folder="k", first_date="2025-01-01", last_date="2025-01-02", start_ms=START_MS, started_monotonic=100.0, speed=60.0
-    )
+    replay = Replay(folder="k", first_date="2025-01-01", last_date="2025-01-02", start_ms=START_MS, started_monotonic=100.0, speed=60.0)
     write_replay(tmp_path / "replay.json", replay)
     assert read_replay(tmp_path / "replay.json") == replay
     assert replay.market_ms(90.0) == START_MS

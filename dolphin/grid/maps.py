@@ -22,6 +22,7 @@ __all__ = [
     "Forewarning",
     "Heartbeat",
     "Kill",
+    "LaneState",
     "ObMacro",
     "PostureRecord",
     "Stamped",
@@ -81,6 +82,22 @@ class ObMacro(Stamped, frozen=True, kw_only=True, tag_field="schema", tag="dolph
     market_agreement: float | None
     n_assets: Count
     n_stale: Count
+    depth_quality: Fraction | None = None
+    """Median over the universe."""
+    fill_probability: Fraction | None = None
+    """Median over the universe, as it is (the plan's 0.62 is not divided out)."""
+
+
+class LaneState(Stamped, frozen=True, kw_only=True, tag_field="schema", tag="dolphin.lane/1"):
+    """DOLPHIN_FEATURES ``lane_<BLUE or GREEN>``: what the trader's lane is worth, open position included, and its peak since the lane began.
+
+    Honest ledger, USDT. Published on every bar and at least once a minute: the watchdog takes an older one than 180 s for unknown.
+    """
+
+    equity: float
+    peak: Annotated[float, Meta(gt=0)]
+    date: Date
+    bar: Annotated[int, Meta(ge=-1)]
 
 
 class Book(Struct, frozen=True, kw_only=True, tag_field="schema", tag="dolphin.feature/1"):
