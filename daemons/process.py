@@ -142,4 +142,4 @@ def _own_compiled_kernels(folder: Path) -> None:
         if not (folder / source.name).exists():
             shutil.copytree(source, folder / source.name, dirs_exist_ok=True)
     os.environ[CACHE_VARIABLE] = str(folder)
-    os.execv(sys.executable, [sys.executable, "-m", sys.modules["__main__"].__spec__.name, *sys.argv[1:]])
+    os.execv(sys.executable, [sys.executable, *sys.orig_argv[1:]])

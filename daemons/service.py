@@ -61,7 +61,7 @@ class Service(ABC):
     """
 
     name: ClassVar[str]
-    every_s: ClassVar[float] = 1.0
+    every_s: float = 1.0
     """Real seconds from the beginning of a step to the next one."""
 
     def __init__(self, context: Context) -> None:

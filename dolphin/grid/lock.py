@@ -12,7 +12,7 @@ from dolphin.errors import MissingDependency
 from dolphin.grid.port import GridPort
 from dolphin.grid.record import Reason, decode, encode
 
-__all__ = ["WriterLock"]
+__all__ = ["LEASES", "WriterLock"]
 
 LEASES: Final = "DOLPHIN_LEASES"
 _TRIES: Final = 32

@@ -90,7 +90,7 @@ class ObMacro(Stamped, frozen=True, kw_only=True, tag_field="schema", tag="dolph
 
 
 class LaneState(Stamped, frozen=True, kw_only=True, tag_field="schema", tag="dolphin.lane/1"):
-    """DOLPHIN_FEATURES ``lane_<BLUE or GREEN>``: what the trader's lane is worth, open position included, and its peak since the lane began.
+    """DOLPHIN_FEATURES ``lane_<BLUE or GREEN>``: what the lane is worth with its open position, and its peak since the lane began.
 
     Honest ledger, USDT. Published on every bar and at least once a minute: the watchdog takes an older one than 180 s for unknown.
     """

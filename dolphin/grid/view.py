@@ -19,7 +19,7 @@ import msgspec
 
 from dolphin.errors import DolphinError
 from dolphin.grid.features import feature_key, shard_map, shard_of
-from dolphin.grid.maps import CONTROL, FEATURES, SAFETY, AcbBoost, Book, Forewarning, Kill, ObMacro, PostureRecord
+from dolphin.grid.maps import CONTROL, FEATURES, SAFETY, AcbBoost, Book, Forewarning, Kill, LaneState, ObMacro, PostureRecord
 from dolphin.grid.port import GridPort
 from dolphin.grid.record import Entry, Reason
 from dolphin.grid.safety import LATEST, SafetyCell
@@ -120,6 +120,10 @@ class LocalView:
     def kill(self) -> Answer[Kill | None]:
         """The kill switch: trade only when FRESH and not engaged."""
         return self._answer((CONTROL, "kill"))
+
+    def lane(self, lane: str) -> Answer[LaneState | None]:
+        """Equity of BLUE or GREEN; KeyError for another."""
+        return self._answer((FEATURES, f"lane_{lane}"))
 
     def book(self, symbol: str) -> Answer[Book | None]:
         """Book features of one of ``symbols``; KeyError for another."""

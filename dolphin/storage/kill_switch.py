@@ -54,7 +54,10 @@ class KillSwitch:
         return _read(self.last)
 
     def engage(self, order: KillOrder) -> KillOrder:
-        """Engage; durable when it returns. The order in force: the first one stays. Raises ``ConfigError`` without a reason, ``Unavailable``."""
+        """Engage; durable when it returns the order in force: the first one stays.
+
+        Raises ``ConfigError`` without a reason, ``Unavailable`` when the disk refuses.
+        """
         _checked(order.reason)
         if self.engaged():
             return self.order()
