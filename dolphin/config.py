@@ -178,6 +178,8 @@ class ServicesConfig(Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
     required: Annotated[str, Meta(description="services whose heartbeat the watchdog asks for, names with commas between")] = (
         "scanner,acb_processor,ob_stream,trader"
     )
+    exchange: Annotated[str, Meta(description="exchange of the live order books, as CCXT names it; empty: none")] = ""
+    symbols: Annotated[str, Meta(description="symbols of the live order books, names with commas between")] = ""
 
 
 class SupervisionConfig(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):

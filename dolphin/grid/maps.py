@@ -25,6 +25,7 @@ __all__ = [
     "LaneState",
     "ObMacro",
     "PostureRecord",
+    "Scan",
     "Stamped",
     "fields",
 ]
@@ -99,6 +100,23 @@ class LaneState(Stamped, frozen=True, kw_only=True, tag_field="schema", tag="dol
     peak: Annotated[float, Meta(gt=0)]
     date: Date
     bar: Annotated[int, Meta(ge=-1)]
+
+
+class Scan(Stamped, frozen=True, kw_only=True, tag_field="schema", tag="dolphin.scan/1"):
+    """DOLPHIN_FEATURES ``scan_latest``: the newest bar, ``bar`` of its ``date``; null = no signal.
+
+    ``close_ms`` on the market; ``seq`` in the scanner's journal; lists run over the scanner's windows.
+    """
+
+    close_ms: Millis
+    seq: Count
+    date: Date
+    bar: Count
+    vel_div: float | None
+    lambda_max: list[float | None]
+    velocity: list[float | None]
+    instability: list[float | None]
+    n_participants: list[int]
 
 
 class Book(Struct, frozen=True, kw_only=True, tag_field="schema", tag="dolphin.feature/1"):

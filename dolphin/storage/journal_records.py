@@ -46,6 +46,9 @@ class Kind(StrEnum):
     RECOVERED = "recovered"
     SNAPSHOT = "snapshot"
     ROTATED = "rotated"
+    UNIVERSE = "universe"
+    SCAN = "scan"
+    DAY_TABLE = "day_table"
 
 
 FIELDS: Final[Mapping[Kind, tuple[str, ...]]] = {
@@ -65,12 +68,16 @@ FIELDS: Final[Mapping[Kind, tuple[str, ...]]] = {
     Kind.RECOVERED: ("reason", "from_seq"),
     Kind.SNAPSHOT: ("date", "bar"),
     Kind.ROTATED: ("segment", "first_seq", "last_seq", "last_hash"),
+    Kind.UNIVERSE: ("assets", "bar_seconds"),
+    Kind.SCAN: ("date", "bar", "vel_div", "lambda_max", "velocity", "instability", "n_participants", "closes"),
+    Kind.DAY_TABLE: ("date", "bars"),
 }
 """Payload fields by kind. Prices and capital in USDT, ``bar`` counts bars of the day, times are ms UTC; unknown numbers are null.
 
 ``bar`` is the decision: inputs as the engine read them, what it entered or left (null: nothing), refusals by name. ``day_result``,
 ``posture``, ``acb_boost`` and ``mc_forewarner`` are the grid's records of the same names. ``kill``, ``release`` and ``safe_mode`` say
-why and who.
+why and who. ``scan`` is a closed bar (its close is the record's ``ts_ms``) as the scanner saw it, ``closes`` over the assets of the last
+``universe``; ``day_table`` ends a day.
 A record with bytes beside it has ``attachment: {sha256, bytes}``, too.
 """
 
