@@ -34,10 +34,17 @@ class Outbox:
         return seq
 
     def flush(self) -> None:
-        """Put what is due, the newest record of each key. Raises ``MissingDependency`` when the grid is away: it stays due."""
+        """Put what is due, the newest record of each key.
+
+        Raises ``MissingDependency`` when the grid is away (it stays due), ``Fenced`` for a record that came too late (it does not).
+        """
         for due in self._journal.unpublished(GRID):
             name, _, key = due.key.partition("/")
-            self._put(name, key, due.record.payload)
+            try:
+                self._put(name, key, due.record.payload)
+            except Fenced:
+                self._journal.mark_published(due.seq, GRID)  # superseded for good: it must not be tried at every heartbeat
+                raise
             self._journal.mark_published(due.seq, GRID)
 
     def renew(self) -> None:

@@ -9,7 +9,7 @@ from tenacity import RetryCallState, Retrying
 from tenacity.wait import wait_exponential, wait_random
 
 from daemons.service import HEARTBEAT_S, Service
-from dolphin.errors import MissingDependency
+from dolphin.errors import Fenced, MissingDependency
 from dolphin.grid.maps import HEARTBEAT, Heartbeat, fields
 from dolphin.telemetry.alerts import AlertKind, Severity
 
@@ -63,6 +63,9 @@ class Runner:
             connected = False
             if self._connected is not False:
                 self._tell_grid(Severity.WARNING, f"the grid is away: {error}")
+        except Fenced as error:
+            connected = True
+            self.context.alert(AlertKind.HOSTILE_VALUE, Severity.CRITICAL, "fenced", str(error))
         if connected and self._connected is False:
             self._tell_grid(Severity.INFO, "the grid is back")
         self._connected = connected

@@ -2,48 +2,41 @@
 
 from __future__ import annotations
 
-import datetime as dt
-import json
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from dolphin.config import Settings, SyntheticConfig, config_hash
 from dolphin.engine.breaker import AdaptiveCircuitBreaker, day_factors
 from dolphin.engine.schedule import PostureSchedule
-from dolphin.errors import ConfigError, DataError, MalformedFile, QualityError
+from dolphin.errors import DataError
 from dolphin.storage.book_file import RecordedOrderBook, write_book_day
 from dolphin.storage.day_table import DayTable, read_day
-from dolphin.storage.indicators import MacroSeries, daily_indicators, first_indicators, read_series, w750_of_days
+from dolphin.storage.indicators import MacroSeries, daily_indicators, w750_of_days
+from dolphin.storage.macro import archived_indicators, macro_sources
 from dolphin.storage.publish import sha256_file
 from dolphin.synthetic.book import SyntheticBook
 from dolphin.synthetic.market import SyntheticMarket
 from dolphin.types import Posture
 from flows.layers import Layers
+from flows.postures import read_postures
 from flows.workspace import cache_folder
 
 if TYPE_CHECKING:
     from dolphin.forewarner.forewarner import ForewarnerHistory
 
-__all__ = ["Sources", "archived_factors", "cached_books", "full_stack", "layers_again", "macro_sources", "read_postures"]
+__all__ = ["Sources", "archived_factors", "cached_books", "full_stack", "layers_again", "macro_sources"]
 
 SNAPSHOT_MS = 10_000
 """Snapshots of the cached synthetic books: one every 10 s makes three days of 48 assets in seconds."""
-
-KNOWN_FILES: Mapping[str, tuple[str, ...]] = {
-    "funding_btc": ("funding_btc.csv", "funding_btc.parquet", "funding/binance_perp_8h_funding.parquet"),
-    "dvol_btc": ("dvol_btc.csv", "dvol_btc.parquet", "macro_daily/btc_derivatives_daily.parquet"),
-    "fng": ("fng.csv", "fng.parquet", "macro_daily/fear_greed_index.parquet"),
-    "taker": ("taker.csv", "taker.parquet", "macro_daily/binance_spot_1d_taker.parquet"),
-}
-"""Files of a ``--macro`` folder by factor, the first that is there is read."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Sources:
     """What the layers are made of, None = nothing. ``book``: folder of recorded book features (the synthetic market brings its own);
-    ``macro``: of ``KNOWN_FILES`` or an eigenvalue archive; ``forewarner``: table of trials; ``posture_file``: see ``read_postures``.
+    ``macro``: of ``KNOWN_FILES`` or an eigenvalue archive; ``forewarner``: table of trials; ``posture_file``: see
+    ``flows.postures``, without it postures are computed from the run.
     """
 
     book: Path | None = None
@@ -73,6 +66,7 @@ def full_stack(settings: Settings, tables: Sequence[DayTable], paths: Iterable[P
         breaker=AdaptiveCircuitBreaker(factors, w750_of_days(list(paths)), assets=assets),
         forewarner=_history(forewarner, settings, tables) if forewarner is not None else None,
         postures=read_postures(sources.posture_file) if sources.posture_file is not None else PostureSchedule(),
+        survival=settings.survival if sources.posture_file is None else None,
         notes=(*gaps, *missing),
         lacks=tuple(name for name, lacking in (("macro", gaps), ("book", missing), ("forewarner", forewarner is None)) if lacking),
         sources={
@@ -108,7 +102,7 @@ def layers_again(record: Mapping[str, Any], settings: Settings, paths: Sequence[
     given: dict[str, Any] = {name: Path(record[name]) if record[name] else None for name in ("book", "macro", "forewarner")}
     layers = full_stack(settings, [read_day(path) for path in paths], paths, direction, Sources(**given))
     schedule = PostureSchedule(tuple((ts, Posture(posture)) for ts, posture in record["postures"]))
-    return replace(layers, postures=schedule)
+    return layers.replaying(schedule)
 
 
 def _text(path: Path | None) -> str | None:
@@ -123,37 +117,7 @@ def _history(path: Path, settings: Settings, tables: Sequence[DayTable]) -> Fore
 
 def archived_factors(folder: Path, dates: Sequence[str]) -> dict[str, tuple[float, ...]]:
     """Factors of the days of which ``folder/eigenvalues`` holds indicator scans: medians of the first 10."""
-    rows = {date: first_indicators(folder, date) for date in dates}
-    return {date: tuple(day_factors(found)) for date, found in rows.items() if len(found)}
-
-
-def macro_sources(folder: Path) -> list[MacroSeries]:
-    """The factors' series that lie in ``folder``. Raises ``QualityError`` when there is neither one nor an eigenvalue archive."""
-    found = []
-    for factor, names in KNOWN_FILES.items():
-        path = next((folder / name for name in names if (folder / name).is_file()), None)
-        if path is not None:
-            found.append(read_series(path, factor))
-    if not found and not (folder / "eigenvalues").is_dir():
-        known = ", ".join(name for names in KNOWN_FILES.values() for name in names)
-        raise QualityError("no series of the circuit breaker", path=folder, hint=f"known names: {known}")
-    return found
-
-
-def read_postures(path: Path) -> PostureSchedule:
-    """Postures by UTC day from JSON; days that it does not name are APEX.
-
-    Raises ``MalformedFile`` for what is no such file, ``ConfigError`` for an unknown posture.
-    """
-    try:
-        record = json.loads(path.read_text(encoding="utf-8"))
-        schedule = {dt.date.fromisoformat(day).isoformat(): posture for day, posture in record.items()}
-    except (OSError, ValueError, AttributeError, TypeError) as error:
-        raise MalformedFile(f"not a posture schedule ({error})", path=path, hint='{"YYYY-MM-DD": "STALKER"}') from error
-    try:
-        return PostureSchedule.by_day(schedule)
-    except ConfigError as error:
-        raise ConfigError(f"{path}: {error}") from error
+    return {date: tuple(day_factors(rows)) for date, rows in archived_indicators(folder, dates).items()}
 
 
 def cached_books(settings: Settings, config: SyntheticConfig) -> Path:

@@ -41,7 +41,9 @@ def run(monkeypatch):
         deliver = actors.backtest.Delivery.chunks
         with monkeypatch.context() as patch:
             patch.setattr(actors.backtest.Delivery, "chunks", chunks)
-            patch.setattr(actors.backtest, "DolphinActor", lambda c, _: DolphinActor(c, engine=engine, grid=grid))
+            patch.setattr(
+                actors.backtest, "DolphinActor", lambda c, _, postures: DolphinActor(c, engine=engine, grid=grid, postures=postures)
+            )
             made.append(original.__get__(None, VenueBacktest)(DolphinActorConfig(**config), days, funding))
             if state is not None:
                 made[0].actor.load(state)

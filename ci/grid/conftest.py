@@ -2,67 +2,19 @@
 
 from __future__ import annotations
 
-import socket
 import uuid
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack
-from dataclasses import dataclass
-from pathlib import Path
 
 import pytest
+from grid_clusters import TARGETS, Cluster, free_ports, plans
 
 from dolphin.config import GridConfig
 from dolphin.errors import MissingDependency
 from dolphin.grid.client import HazelcastGrid
 from dolphin.grid.embedded import EmbeddedGrid
-from dolphin.grid.member import MemberPlan
 from dolphin.grid.port import GridPort
-from dolphin.grid.process import MemberProcess, start_members, stop_member
+from dolphin.grid.process import start_members, stop_member
 from flows.workspace import jar_folder
-
-TARGETS = {
-    "embedded": None,
-    "5.7.0": ("5.7.0", 1),
-    "5.4.0": ("5.4.0", 1),
-    "5.4.0 x 3": ("5.4.0", 3),
-}
-
-
-@dataclass
-class Cluster:
-    """Members of one cluster and how to reach them."""
-
-    config: GridConfig
-    members: list[MemberProcess]
-    state: Path
-
-    def connect(self, name: str = "test") -> HazelcastGrid:
-        return HazelcastGrid(self.config, name)
-
-    def restart(self) -> None:
-        """A new, empty member where the first one was."""
-        self.members = start_members(plans(self.config), self.state, jar_folder(self.config.server))
-
-
-def plans(config: GridConfig) -> list[MemberPlan]:
-    ports = tuple(range(config.port, config.port + config.members))
-    return [MemberPlan(config.cluster, config.server, port, ports) for port in ports]
-
-
-def free_ports(many: int) -> int:
-    """First of so many free ports in a row."""
-    while True:
-        with ExitStack() as held:
-            probe = held.enter_context(socket.socket())
-            probe.bind(("127.0.0.1", 0))
-            first = probe.getsockname()[1]
-            try:
-                for port in range(first + 1, first + many):
-                    held.enter_context(socket.socket()).bind(("127.0.0.1", port))
-            except OSError:
-                continue
-            if first + many < 65_000:
-                return int(first)
 
 
 @pytest.fixture(scope="session")

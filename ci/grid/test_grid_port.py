@@ -11,6 +11,7 @@ from types import MappingProxyType
 from typing import Any
 
 import pytest
+from grid_clusters import rec, until
 
 from dolphin.errors import DolphinError, MissingDependency, QualityError
 from dolphin.grid.embedded import EmbeddedGrid
@@ -18,24 +19,11 @@ from dolphin.grid.port import GridPort, pnl_map
 from dolphin.grid.record import MAX_BYTES, Entry, Reason
 
 
-def rec(**fields: Any) -> dict[str, Any]:
-    """A record: fields and what every record has."""
-    return {"schema": "test/1", "ts_ms": 1_735_689_600_000, **fields}
-
-
 def nested(depth: int) -> dict[str, Any]:
     record: dict[str, Any] = {}
     for _ in range(depth):
         record = {"in": record}
     return record
-
-
-def until(condition, seconds=10.0):
-    """Wait for something another thread or the member will do."""
-    end = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < end, "waited in vain"
-        time.sleep(0.01)
 
 
 def test_a_record_comes_back_as_it_was(grid):

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import math
+import time
 
 import pytest
+from grid_clusters import NOW, safety, until
 
 from dolphin.errors import Fenced, MissingDependency, QualityError
 from dolphin.grid.embedded import EmbeddedGrid
@@ -14,15 +16,7 @@ from dolphin.grid.maps import CONTROL, FEATURES, SAFETY, AcbBoost, Forewarning, 
 from dolphin.grid.record import Reason
 from dolphin.grid.safety import LATEST, SafetyCell
 from dolphin.grid.view import LocalView, State
-from dolphin.types import Posture, SafetyRecord
-
-NOW = 1_735_689_600_000
-
-
-def safety(seq=1, posture="APEX", ts_ms=NOW, **changes):
-    """A posture record as the survival stack makes it."""
-    cats = dict.fromkeys(("rm", "target", "cat1", "cat2", "cat3", "cat4", "cat5"), 0.95)
-    return SafetyRecord(**{**cats, "posture": Posture(posture), "reasons": (), "ts_ms": ts_ms, "seq": seq, **changes})
+from dolphin.types import Posture
 
 
 class Clocks:
@@ -351,30 +345,19 @@ def test_a_boost_beyond_its_range_is_refused_and_the_last_good_one_said_so(view,
 
 def test_a_view_follows_every_grid_by_itself(grid):
     """Watchers and poll on a thread of their own, against real clusters too."""
-    import time
-
     view = LocalView(grid, time.monotonic, lambda: time.time_ns() // 1_000_000, ["BTCUSDT"])
     view.start()
     try:
         cell = SafetyCell(grid)
-        wait(lambda: view.contact_age_s() < 5)
+        until(lambda: view.contact_age_s() < 5)
         cell.write(safety(seq=next_seq(cell), posture="STALKER", ts_ms=time.time_ns() // 1_000_000), FENCE)
         ShardedFeatureStore(grid).put("BTCUSDT", "book", {"imbalance_ma5": 0.25})
-        wait(lambda: view.posture().value is Posture.STALKER and view.book("BTCUSDT").state is State.FRESH)
+        until(lambda: view.posture().value is Posture.STALKER and view.book("BTCUSDT").state is State.FRESH)
         grid.delete(SAFETY, LATEST)
         if cell.kind == "map":
-            wait(lambda: posture_of(view) == (Posture.TURTLE, State.UNKNOWN, Reason.ABSENT))
+            until(lambda: posture_of(view) == (Posture.TURTLE, State.UNKNOWN, Reason.ABSENT))
     finally:
         view.stop()
-
-
-def wait(condition, seconds=10.0):
-    import time
-
-    end = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < end, "waited in vain"
-        time.sleep(0.01)
 
 
 def test_a_view_of_a_grid_that_never_answers_says_hibernate(clocks):

@@ -10,13 +10,14 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from bisect import bisect_right
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 
 from dolphin.book.day import BookDay, check_book_day
 from dolphin.book.tracker import BookTracker
 from dolphin.errors import ConfigError, QualityError
-from dolphin.kernels.book_features import MACRO, macro_nb
+from dolphin.kernels.book_features import MACRO, is_stale_nb, macro_nb, watch_books_nb
 from dolphin.kernels.order_book import market_multiplier_nb
 from dolphin.types import BOOK_FEATURES, BOOK_STALE_MS, Array, Ints
 
@@ -36,7 +37,7 @@ class BookProvider(ABC):
     def __init__(self, direction: int = -1) -> None:
         if direction not in (-1, 1):
             raise ConfigError(f"direction = {direction!r} is neither -1 (SHORT) nor 1 (LONG)")
-        self.direction = direction
+        self.direction, self._fill = direction, _BUY if direction < 0 else _SELL
         self._macro_of: tuple[int, Array] | None = None
         self._asked: tuple[dict[str, int], tuple[str, ...], Ints] | None = None
 
@@ -82,7 +83,18 @@ class BookProvider(ABC):
     def ob_stale(self, ts_ms: int) -> bool:
         """For the watchdog: true when no asset, or fewer than half of them, has a snapshot of the last 5 s."""
         macro = self._macro(ts_ms)
-        return macro is None or bool(macro[6] == macro[5] or 2 * macro[6] > macro[5])
+        return macro is None or bool(is_stale_nb.py_func(macro[5], macro[6]))
+
+    def sensors(self, ts: Ints) -> Array:
+        """For the watchdog, at each of ``ts`` int64[n] ms: float64[n, 3] of ``ob_stale`` (0 or 1) and, over fresh assets, the medians of
+        depth_quality and of the lane's fill_probability; NaN = not known."""
+        out, first = np.empty((len(ts), 3)), np.zeros(1, dtype=np.int64)
+        nothing = np.empty((1, 0, len(BOOK_FEATURES))), np.empty((1, 0), dtype=np.int64)
+        for i, now in enumerate(ts.tolist()):
+            rows = self._rows(now)
+            books, taken = nothing if rows is None else (rows[1][None], rows[2][None])
+            watch_books_nb(_read_only(books), _read_only(taken), first, ts[i : i + 1], self._fill, out[i : i + 1])
+        return out
 
     def fill_row(self, assets: Sequence[str], direction: int, ts_ms: int, asset_out: Array, macro_out: Array) -> None:
         """All answers of one moment at once, NaN = nothing known: ``asset_out`` float64[n_assets, 5] (``OB_ASSET``), ``macro_out``
@@ -147,6 +159,25 @@ class TableOrderBook(BookProvider):
         self._firsts = [int(day.ts[0]) for day in self._days]
         self._places = [{name: i for i, name in enumerate(day.symbols)} for day in self._days]
         self._found: tuple[int, tuple[dict[str, int], Array, Ints] | None] = (-1, None)
+        self._watched: dict[int, tuple[Ints, Array]] = {}
+
+    def sensors(self, ts: Ints) -> Array:
+        out = np.empty((len(ts), 3))
+        which = np.searchsorted(self._firsts, ts, side="right") - 1
+        for d in np.unique(which).tolist():
+            mine = which == d
+            out[mine] = self._sensors_of(d, ts[mine]) if d >= 0 else (1.0, np.nan, np.nan)
+        return out
+
+    def _sensors_of(self, d: int, ts: Ints) -> Array:
+        """Of recorded day ``d``; the last answer is kept, for whoever runs the same day again."""
+        asked, out = self._watched.get(d, (np.empty(0, dtype=np.int64), np.empty((0, 3))))
+        if not np.array_equal(asked, ts):
+            day, out = self._days[d], np.empty((len(ts), 3))
+            at = np.searchsorted(day.ts, ts, side="right") - 1
+            watch_books_nb(_read_only(day.features), _read_only(day.snapshot_ts), at, ts, self._fill, out)
+            self._watched[d] = (ts, out)
+        return out
 
     def _rows(self, ts_ms: int) -> tuple[dict[str, int], Array, Ints] | None:
         if self._found[0] != ts_ms:
@@ -158,6 +189,12 @@ class TableOrderBook(BookProvider):
                 rows = (self._places[d], day.features[row], day.snapshot_ts[row])
             self._found = (ts_ms, rows)
         return self._found[1]
+
+
+def _read_only(array: Any) -> Any:
+    view = array.view()
+    view.setflags(write=False)
+    return view
 
 
 def _fresh(taken_ms: int, ts_ms: int) -> bool:

@@ -66,10 +66,12 @@ class HazelcastGrid(GridPort):
             return self._consensus if isinstance(self._consensus, Consensus) else None
 
     def close(self) -> None:
-        """Leave the cluster. A member that is frozen does not hold this up longer than a call."""
+        """Leave the cluster. Neither a frozen member nor one that is sought holds this up longer than a call."""
+        linked = self._linked.is_set()
         self._closing.set()
         self._down.set()
-        self._keeper.join(self.config.call_timeout_s)
+        if linked:
+            self._keeper.join(self.config.call_timeout_s)
         self._events.shutdown(wait=False, cancel_futures=True)
         if isinstance(self._consensus, Consensus):
             self._consensus.close()
@@ -108,15 +110,18 @@ class HazelcastGrid(GridPort):
 
     def _register(self, name: str) -> None:
         def changed(event: Any) -> None:
-            self._later(self._tell, name, event.key, event.value)
+            self._later(self._changed, name, event.key, event.value)
 
         def removed(event: Any) -> None:
-            self._later(self._tell, name, event.key, None)
+            self._later(self._changed, name, event.key, None)
 
         def cleared(_: Any) -> None:
             self._later(self._tell, name, "", Reason.RECONNECTED)
 
-        self._listening.add(name)
+        with self._book:
+            if name in self._listening:
+                return
+            self._listening.add(name)
         added = {f"{kind}_func": changed for kind in ("added", "updated", "merged", "loaded")}
         gone = {f"{kind}_func": removed for kind in ("removed", "evicted", "expired")}
         whole = {f"{kind}_func": cleared for kind in ("evict_all", "clear_all")}
@@ -124,6 +129,12 @@ class HazelcastGrid(GridPort):
             self._ask(name, lambda m: m.add_entry_listener(include_value=True, **added, **gone, **whole))
         except MissingDependency:
             self._listening.discard(name)
+
+    def _changed(self, name: str, key: Raw, raw: Raw) -> None:
+        if key is None or isinstance(key, Reason):
+            self._entry(name, "", Reason.NOT_TEXT)
+        else:
+            self._tell(name, key, raw)
 
     def _later(self, function: Callable[..., None], *arguments: Any) -> None:
         """Run it on the event thread: the client's own thread must neither wait nor see an exception."""
@@ -133,8 +144,7 @@ class HazelcastGrid(GridPort):
     def _resume(self) -> None:
         """After every connection: register what is not registered, and tell all watchers to read again."""
         for name in list(self._watchers):
-            if name not in self._listening:
-                self._register(name)
+            self._register(name)
             self._tell(name, "", Reason.RECONNECTED)
 
     def _hazelcast(self) -> HazelcastClient:
@@ -175,7 +185,8 @@ class HazelcastGrid(GridPort):
             self._client, self._listening = client, set()
             if client.lifecycle_service.is_running():
                 self._linked.set()
-                self._later(self._resume)
+                if self._watchers:
+                    self._later(self._resume)
                 self._down.wait()
             self._linked.clear()
             client.shutdown()

@@ -69,7 +69,8 @@ class Forewarning(Stamped, frozen=True, kw_only=True, tag_field="schema", tag="d
 
     status: Literal["OK", "ORANGE", "RED"]
     catastrophic_probability: Fraction
-    envelope_score: float
+    envelope_score: float | None
+    """None: cannot be told, which is RED."""
     date: Date
     model_hash: str
 

@@ -17,13 +17,12 @@ _OPENED = "java.base/java.lang java.base/sun.nio.ch java.management/sun.manageme
 
 @dataclass(frozen=True, slots=True)
 class MemberPlan:
-    """One member: ``ports`` are those of the whole cluster, all on 127.0.0.1; ``bind`` is where it listens."""
+    """One member: ``ports`` are those of the whole cluster, all on 127.0.0.1."""
 
     cluster: str
     server: str
     port: int
     ports: tuple[int, ...]
-    bind: str = "127.0.0.1"
 
     @property
     def consensus(self) -> int:
@@ -51,9 +50,9 @@ hazelcast:
     hazelcast.shutdownhook.policy: GRACEFUL
     hazelcast.graceful.shutdown.max.wait: "5"
   network:
-    public-address: {plan.bind}:{plan.port}
+    public-address: 127.0.0.1:{plan.port}
     port: {{ port: {plan.port}, auto-increment: false }}
-    interfaces: {{ enabled: true, interfaces: [{plan.bind}] }}
+    interfaces: {{ enabled: true, interfaces: [127.0.0.1] }}
     rest-api:
       enabled: true
       endpoint-groups:
@@ -111,6 +110,7 @@ hazelcast-client:
 def console_command(java: str, jars: Sequence[Path], config: Path) -> list[str]:
     """Hazelcast's official interactive console; it reads commands from a terminal or from a pipe."""
     flags = ["-Xmx128m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", "-Djava.net.preferIPv4Stack=true"]
+    flags.append("-Dhazelcast.logging.type=none")
     return [java, *flags, f"-Dhazelcast.client.config={config}", "-cp", _class_path(jars), "com.hazelcast.client.console.ClientConsoleApp"]
 
 

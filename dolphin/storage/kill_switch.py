@@ -72,8 +72,13 @@ class KillSwitch:
         return order
 
     def release(self, reason: str) -> KillOrder:
-        """Release; the order that was in force. Raises ``ConfigError`` without a reason, ``Unavailable`` when the file stays."""
+        """Release; the order that was in force, or that was released before when none was.
+
+        Raises ``ConfigError`` without a reason, ``Unavailable`` when the file stays.
+        """
         _checked(reason)
+        if self.engaged() is False:
+            return self.released() or KillOrder(reason="it was not engaged", by="nobody", ts_ms=0)
         order = self.order()
         try:
             with publish(self.last) as temporary:
