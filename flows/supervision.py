@@ -207,9 +207,9 @@ def _await(plan: Plan, wave: Sequence[ServiceSpec], supervisor: Supervisor, grid
             return time.monotonic() - began
         given_up = [spec for spec in sick if running[spec.name].state == "FATAL"]
         if given_up or time.monotonic() - began > limit:
-            name = (given_up or sick)[0].name
-            why = "keeps crashing" if given_up else f"is not healthy after {limit:g} s"
-            raise Unavailable(f"{name} {why}: {last_words(plan.state, name)} (all of it: {plan.state.logs}/{name}.log)")
+            blamed, why = (given_up, "keeps crashing") if given_up else (sick, f"is not healthy after {limit:g} s")
+            words = "; ".join(f"{spec.name} {why}: {last_words(plan.state, spec.name)}" for spec in blamed)
+            raise Unavailable(f"{words} (all of it in {plan.state.logs})")
         time.sleep(GAP_S)
 
 
