@@ -76,6 +76,8 @@ class LocalView:
             (FEATURES, "acb_boost"): (AcbBoost, DAILY_S),
             (FEATURES, "mc_forewarner"): (Forewarning, DAILY_S),
             (FEATURES, "ob_macro"): (ObMacro, BOOK_S),
+            (FEATURES, "lane_BLUE"): (LaneState, POSTURE_S),
+            (FEATURES, "lane_GREEN"): (LaneState, POSTURE_S),
             (CONTROL, "kill"): (Kill, math.inf),
         }
         self._books = {symbol: (shard_map(shard_of(symbol)), feature_key(symbol, "book")) for symbol in symbols}
