@@ -104,7 +104,9 @@ def _units() -> Check:
         return Check("units", "absent", "no checkout: systemd units and compose file are in its configs/", "`dolphin up` needs none")
     different = drift(folder)
     if different:
-        return Check("units", "fail", f"not what the services are: {', '.join(different)}", "`python -m flows.units configs` writes them anew")
+        return Check(
+            "units", "fail", f"not what the services are: {', '.join(different)}", "`python -m flows.units configs` writes them anew"
+        )
     return Check("units", "ok", f"{folder} agrees with the services")
 
 

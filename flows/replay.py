@@ -10,7 +10,7 @@ from typing import Any, Final
 import msgspec
 
 from dolphin.config import Settings, config_hash
-from dolphin.errors import QualityError
+from dolphin.errors import ConfigError, QualityError
 from dolphin.storage.klines import KlineStore
 from dolphin.storage.replay import Replay
 from dolphin.storage.schema import day_start
@@ -20,6 +20,7 @@ __all__ = ["planned_replay", "trained_forewarner", "with_sources"]
 
 type Track = Callable[[Iterable[Any], int, str], Iterable[Any]]
 
+MOST_SPEED: Final = 100_000.0
 TRIALS: Final = 1024
 PATH_DAYS: Final = 5
 BLOCK_DAYS: Final = 2.0
@@ -31,8 +32,10 @@ TRAINING_DAYS: Final = 12
 def planned_replay(klines: Path, first: str, last: str, speed: float) -> Replay:
     """The days from ``first`` to ``last`` of a folder (empty: from its first, to its last day); the clock starts when it is written.
 
-    Raises ``QualityError`` when there is no such day.
+    Raises ``QualityError`` when there is no such day, ``ConfigError`` for a speed that is none.
     """
+    if not 0.0 < speed <= MOST_SPEED:
+        raise ConfigError(f"--speed {speed:g}: expected a number above 0, at most {MOST_SPEED:g}")
     dates = [date for date in KlineStore(klines).dates() if (not first or date >= first) and (not last or date <= last)]
     if not dates:
         raise QualityError(

@@ -24,7 +24,6 @@ from dolphin.grid.process import health, taken
 from dolphin.storage.lock import FileLock
 from dolphin.storage.publish import publish
 from dolphin.storage.replay import Replay, read_replay, write_replay
-from dolphin.storage.schema import DAY_MS, day_start
 from dolphin.storage.state import StateFolder
 from flows.processes import end, ours
 from flows.scrape import PROMETHEUS, write_targets
@@ -37,8 +36,9 @@ __all__ = ["Plan", "beats_of", "down", "follow", "last_words", "up"]
 UNHEALTHY: Final = ("starting", "stopped")
 """What a service that does not work yet, or no more, says of itself in its heartbeat."""
 
-GAP_S: Final = 0.05
-SETTLE_S: Final = 10.0
+GAP_S: Final = 0.1
+SETTLE_S: Final = 11.0
+"""Longer than two heartbeats: what they say of the replay's end is then not of before it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,16 +96,24 @@ def down(state: StateFolder, settings: Settings) -> list[int]:
 
 
 def follow(plan: Plan, tell: Callable[[str], None]) -> None:
-    """Stay until the replay's last day is over and every service has seen its end, then end everything; Ctrl-C ends everything, too."""
-    assert plan.replay is not None
-    replay = read_replay(plan.state.replay) or plan.replay
-    end_ms = day_start(replay.last_date) + DAY_MS
+    """Stay until the scanner has no more bars and the trader none waiting, then end everything; Ctrl-C and errors end everything, too.
+
+    Raises ``Unavailable`` when a process is given up on the way.
+    """
+    supervisor, grid = Supervisor(plan.state.root), HazelcastGrid(plan.settings.grid, "dolphin-up", wait=False)
+    quiet_since = None
     try:
-        while (left := (end_ms - replay.market_ms(time.monotonic())) / 1000.0 / replay.speed) > 0:
-            time.sleep(min(left, 1.0))
-        tell("the replay's last bar has closed; the services have their last look at it")
-        time.sleep(SETTLE_S)
+        while quiet_since is None or time.monotonic() - quiet_since < SETTLE_S:
+            time.sleep(1.0)
+            given_up = [name for name, process in supervisor.processes().items() if process.state == "FATAL"]
+            if given_up:
+                raise Unavailable("; ".join(f"{name} keeps crashing: {last_words(plan.state, name)}" for name in given_up))
+            words = {name: status for name, status, _ in sorted(_beats(grid).values(), key=lambda beat: beat[2])}
+            busy = words.get("scanner") != "ended" or words.get("trader", "waiting") in ("waiting", *UNHEALTHY)
+            quiet_since = None if busy else quiet_since or time.monotonic()
+        tell("the replay has ended: the scanner has no more bars, the trader none waiting")
     finally:
+        grid.close()
         down(plan.state, plan.settings)
 
 

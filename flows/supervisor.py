@@ -69,7 +69,7 @@ stderr_logfile=%(here)s/logs/{EVENTS}.log
 stderr_logfile_maxbytes=10MB
 stderr_logfile_backups=3
 """
-    return head + "".join(_program(spec, config) for spec in services)
+    return head + "".join(_program(spec, place, config) for place, spec in enumerate(services, 1))
 
 
 class Supervisor:
@@ -176,12 +176,13 @@ class _Connection(http.client.HTTPConnection):
         self.sock.connect(str(self._path))
 
 
-def _program(spec: ServiceSpec, config: SupervisionConfig) -> str:
+def _program(spec: ServiceSpec, place: int, config: SupervisionConfig) -> str:
     before, after = spec.command("STATE")[:3], spec.command("STATE")[5:]
     log = f"%(here)s/logs/{spec.name}.log"
     return f"""
 [program:{spec.name}]
 command={_escaped(shlex.join(before))} --state "%(here)s" {shlex.join(after)}
+priority={place}
 autostart=false
 autorestart=true
 startsecs={config.crash_window_s}

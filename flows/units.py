@@ -28,7 +28,9 @@ def unit_files() -> dict[str, str]:
     order = (*member_services([GridConfig().port]), *SERVICES)
     files = {f"systemd/dolphin-{spec.name}.service": _unit(spec, order[:place]) for place, spec in enumerate(order)}
     names = " ".join(f"dolphin-{spec.name}.service" for spec in order)
-    files["systemd/dolphin.target"] = f"[Unit]\nDescription=DOLPHIN, all processes\nWants={names}\n\n[Install]\nWantedBy=multi-user.target\n"
+    files["systemd/dolphin.target"] = (
+        f"[Unit]\nDescription=DOLPHIN, all processes\nWants={names}\n\n[Install]\nWantedBy=multi-user.target\n"
+    )
     return files | {"systemd/dolphin.env": ENVIRONMENT, "compose.yaml": _compose(order)}
 
 
@@ -69,7 +71,8 @@ WantedBy=dolphin.target
 
 
 def _compose(order: tuple[ServiceSpec, ...]) -> str:
-    head = """\
+    head = (
+        """\
 # An image with this package, Java 17 and the jars is yours to build: DOLPHIN_IMAGE names it. All containers share the network of the
 # grid's, where everything listens on 127.0.0.1 alone; nothing is published.
 name: dolphin
@@ -81,7 +84,9 @@ x-process: &process
   volumes: ["state:/state"]
 
 services:
-""" % SupervisionConfig().stop_timeout_s  # noqa: UP031  braces are compose's own
+"""
+        % SupervisionConfig().stop_timeout_s
+    )  # noqa: UP031  braces are compose's own
     return head + "".join(_container(spec, order) for spec in order) + "\nvolumes:\n  state: {}\n"
 
 
