@@ -80,7 +80,7 @@ name: dolphin
 x-process: &process
   image: ${DOLPHIN_IMAGE:?name an image with dolphin-nautilus, Java 17 and the Hazelcast jars}
   restart: always
-  stop_grace_period: %ds
+  stop_grace_period: GRACEs
   volumes: ["state:/state"]
 
 services:

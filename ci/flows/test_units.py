@@ -54,7 +54,7 @@ def test_nothing_trades_before_everything_else_is_healthy():
 def test_systemd_takes_the_units():
     if shutil.which("systemd-analyze") is None:
         pytest.skip("systemd-analyze is not installed: apt-get install systemd")
-    units = sorted((CONFIGS / "systemd").glob("*.service")) + [CONFIGS / "systemd" / "dolphin.target"]
+    units = [*sorted((CONFIGS / "systemd").glob("*.service")), CONFIGS / "systemd" / "dolphin.target"]
     done = subprocess.run(["systemd-analyze", "verify", "--man=no", *units], capture_output=True, text=True, timeout=60, check=False)
     assert (done.returncode, done.stderr) == (0, "")
 
