@@ -32,7 +32,8 @@ STEPS: tuple[tuple[str, dict[str, Any], tuple[str, ...]], ...] = (
     ("+ asset selection (IRP)", {}, ()),
     ("+ order book", {}, ("book",)),
     ("+ circuit breaker (ACB)", {}, ("book", "breaker")),
-    ("+ postures", {}, ("book", "breaker", "postures")),
+    ("+ forewarner", {}, ("book", "breaker", "forewarner")),
+    ("+ postures", {}, ("book", "breaker", "forewarner", "postures")),
 )
 """Name, changed settings, layers."""
 
@@ -80,7 +81,8 @@ def ablate(plan: Plan, files: Sequence[Path], track: Callable[..., Iterable[Any]
     """Run every variant over ``files`` and write ``ablation.json`` and ``ablation.html`` into a run folder; returns both."""
     tables = [read_day(path) for path in files]
     layers = plan.layers(tables, files)
-    there = {"order book": layers.book, "circuit breaker": layers.breaker, "postures": layers.postures}
+    there: dict[str, Any] = {"order book": layers.book, "circuit breaker": layers.breaker, "forewarner": layers.forewarner}
+    there["postures"] = layers.postures.changes
     absent = [name for name, layer in there.items() if not layer]
     steps: list[Step] = []
     before: Array | None = None
@@ -119,7 +121,7 @@ def _variant(plan: Plan, tables: Sequence[DayTable], name: str, changes: dict[st
     engine.set_funding(plan.funding)
     returns = []
     for table in tables:
-        day = engine.process_rows(table.date, table_rows(table), direction=plan.direction, posture=layers.posture(table.date))
+        day = layers.run_day(engine, table.date, table_rows(table), plan.direction)
         returns.append(day["honest_pnl"] / (day["honest_capital"] - day["honest_pnl"]))
     start = config.start_capital
     champion, honest = engine.capital / start - 1.0, engine.honest_capital / start - 1.0

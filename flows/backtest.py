@@ -80,7 +80,7 @@ def run_backtest(plan: Plan, days: Iterable[Path], *, started: float | None = No
     engine = layers.engine(settings.engine)
     engine.set_funding(plan.funding)
     for table in tables:
-        result = engine.process_rows(table.date, table_rows(table), direction=plan.direction, posture=layers.posture(table.date))
+        result = layers.run_day(engine, table.date, table_rows(table), plan.direction)
         refusals.update(result["refusals"])
     context = RunContext(
         config=plan.loaded,
@@ -97,6 +97,7 @@ def run_backtest(plan: Plan, days: Iterable[Path], *, started: float | None = No
         flags=[*_flags(engine, plan, tables), *layers.flags],
         acb_mode=layers.acb_mode,
         notes=layers.notes,
+        layers=layers.record(),
         direction=plan.direction,
         open_position=engine.position.to_dict() if engine.position else None,
     )
@@ -118,7 +119,7 @@ def _on_venue(plan: Plan, tables: Sequence[DayTable], engine: NDAlphaEngine, fol
     untimed = [table.date for table in tables if table.ts is None]
     if untimed:
         raise QualityError("a day table without times cannot be sent to a venue", path=plan.folder, hint=f"rebuild {untimed[0]}")
-    if layers.postures:
+    if layers.postures.changes:
         raise ConfigError("--posture-file and --engine nautilus: a schedule is for the engine alone")
     twin = layers.engine(plan.loaded.settings.engine)
     venue = venue_of(tables, plan.loaded.settings, plan.direction, plan.funding, twin)

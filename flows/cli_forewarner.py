@@ -78,7 +78,7 @@ def assess(
         from dolphin.storage.day_table import read_day
 
         day = read_day(_day_tables(loaded, klines, data, last, last)[-1])
-        forewarner.observe(day.date, day.signals)
+        forewarner = forewarner.observed(day.date, day.signals)
     elif last:
         raise ConfigError(f"--day {last}: say with --klines or --data where that day lies")
     settings = _settings(loaded)

@@ -63,10 +63,11 @@ def backtest(
     last: ToOption = "",
     direction: Annotated[Lane, typer.Option(help="SHORT or LONG lane.")] = Lane.SHORT,
     engine: Annotated[Engine, typer.Option(help="nd: the engine alone; nautilus: its decisions as orders, too.")] = Engine.ND,
-    stack: Annotated[Stack, typer.Option(help="engine: no further layers; full: order book, circuit breaker, postures.")] = Stack.ENGINE,
+    stack: Annotated[Stack, typer.Option(help="full: order book, circuit breaker, forewarner, postures.")] = Stack.ENGINE,
     book: Annotated[Path | None, typer.Option(help="Full stack: folder of recorded book features, one parquet a day.")] = None,
     macro: Annotated[Path | None, typer.Option(help="Full stack: folder with funding, DVOL, fear and greed, taker ratio.")] = None,
     posture_file: Annotated[Path | None, typer.Option(help='Full stack: JSON {"YYYY-MM-DD": "STALKER"}; other days are APEX.')] = None,
+    forewarner: Annotated[Path | None, typer.Option(help="Full stack: table of trials (`dolphin forewarner train`).")] = None,
     ablate: Annotated[bool, typer.Option("--ablate", help="Run the engine alone and with each layer added; table and page.")] = False,
     funding: Annotated[Path | None, typer.Option(help="Funding rates (parquet: ts, symbol, funding_rate) for the honest ledger.")] = None,
     profile: Annotated[str | None, typer.Option(help="Named engine profile.")] = None,
@@ -91,7 +92,7 @@ def backtest(
         quality=quality,
         synthetic=klines is None and data is None,
         venue=engine is Engine.NAUTILUS,
-        layers=_layers(loaded, direction, stack, (book, macro, posture_file), klines is None and data is None),
+        layers=_layers(loaded, direction, stack, (book, macro, posture_file, forewarner), klines is None and data is None),
     )
     if ablate:
         from flows.ablate import ablate as run_ablation
@@ -232,18 +233,18 @@ def _synthetic_klines(loaded: LoadedConfig) -> Path:
 
 def _layers(loaded: LoadedConfig, direction: Lane, stack: Stack, given: tuple[Path | None, ...], synthetic: bool) -> Any:
     """Maker of the layers, from day tables and their files; the engine alone gets none."""
-    book, macro, posture_file = given
+    book, macro, posture_file, forewarner = given
     if stack is Stack.ENGINE:
         if any(given):
-            raise ConfigError("--book, --macro and --posture-file belong to --stack full")
+            raise ConfigError("--book, --macro, --posture-file and --forewarner belong to --stack full")
         from flows.layers import Layers
 
         return lambda tables, paths: Layers()
-    from flows.stack import full_stack
+    from flows.stack import Sources, full_stack
 
     side = -1 if direction is Lane.SHORT else 1
-    sources: dict[str, Any] = {"book": book, "macro": macro, "posture_file": posture_file, "synthetic": synthetic}
-    return lambda tables, paths: full_stack(loaded.settings, tables, paths, side, **sources)
+    sources = Sources(book=book, macro=macro, posture_file=posture_file, forewarner=forewarner, synthetic=synthetic)
+    return lambda tables, paths: full_stack(loaded.settings, tables, paths, side, sources)
 
 
 def _funding(path: Path | None, files: list[Path]) -> Any:

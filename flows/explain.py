@@ -9,7 +9,7 @@ from itertools import accumulate, pairwise
 from pathlib import Path
 from typing import Any
 
-from dolphin.config import EngineConfig, config_hash, load_profile
+from dolphin.config import EngineConfig, Settings, config_hash, load_profile
 from dolphin.engine.explain import Explanation, explain_row
 from dolphin.engine.nd import NDAlphaEngine
 from dolphin.engine.records import DayRows, table_rows
@@ -19,7 +19,7 @@ from dolphin.kernels.signal import compute_strength_nb
 from dolphin.report.files import read_run
 from dolphin.report.notes import ASSETS, EXITS, REFUSALS
 from dolphin.report.summary import Run, plain
-from dolphin.storage.day_table import DayTable, read_day
+from dolphin.storage.day_table import read_day
 from dolphin.storage.publish import sha256_file
 from dolphin.types import BarResult, ExitReason, Refusal
 from flows.layers import Layers
@@ -91,7 +91,7 @@ class DayStory:
 
 
 def open_run(folder: Path, layers: Layers | None = None) -> Source:
-    """Read a run's folder. ``layers``: those that the run had; a run folder does not hold what they are made of.
+    """Read a run's folder. ``layers``: those that the run had; None: made again from the sources that the summary names.
 
     Raises ``MalformedFile`` for a summary that does not say what was run, ``ConfigError`` when this version reads its settings otherwise.
     """
@@ -104,8 +104,6 @@ def open_run(folder: Path, layers: Layers | None = None) -> Source:
         days, bars = tuple(summary["days"]), [item["bars"] for item in summary["detail"]["quality"]]
     except (KeyError, TypeError) as error:
         raise MalformedFile(f"does not say what was run ({error})", path=folder / "summary.json", hint="run the backtest again") from error
-    if layers is None and summary.get("acb_mode", "off") != "off":
-        raise ConfigError(f"{folder}: explain replays runs of the engine alone so far, this one had --stack full")
     if not len(files) == len(days) == len(bars):
         raise MalformedFile(f"{len(days)} days, {len(files)} files", path=folder / "summary.json", hint="run the backtest again")
     engine = {name.removeprefix("engine."): value for name, value in values.items() if name.startswith("engine.")}
@@ -114,7 +112,22 @@ def open_run(folder: Path, layers: Layers | None = None) -> Source:
         raise ConfigError(
             f"{folder}: its engine configuration is {digest}, this version makes {config_hash(config)}; run the backtest again"
         )
+    if layers is None and summary.get("acb_mode", "off") != "off":
+        layers = _layers_again(folder, summary, config, files)
     return Source(folder, run, config, direction, files, days, (0, *accumulate(bars)), layers or Layers())
+
+
+def _layers_again(folder: Path, summary: Mapping[str, Any], config: EngineConfig, files: Sequence[Mapping[str, str]]) -> Layers:
+    from flows.stack import layers_again
+
+    detail = summary["detail"]
+    if "layers" not in detail:
+        raise ConfigError(f"{folder}: does not say where its layers came from; run the backtest again")
+    paths = [_same_file(item) for item in files]
+    try:
+        return layers_again(detail["layers"], Settings(engine=config), paths, detail["direction"])
+    except (KeyError, TypeError, ValueError) as error:
+        raise MalformedFile(f"its layers cannot be read ({error})", path=folder / "summary.json", hint="run the backtest again") from error
 
 
 def explain_bar(source: Source, bar: int) -> Explanation:
@@ -195,20 +208,24 @@ def _advance(engine: NDAlphaEngine, rows: DayRows, row: int) -> BarResult:
 def _walk(source: Source, wanted: range) -> Iterator[tuple[NDAlphaEngine, DayRows, int, int]]:
     """The engine before each wanted bar, the day's rows, the row and the bar; whoever gets them gives the engine that row.
 
-    Days before go through ``process_rows``, days after are not read. Raises ``DataError`` for a day table that is gone or has changed
+    Days before go through ``run_day``, days after are not read. Raises ``DataError`` for a day table that is gone or has changed
     since the run and ``CheckFailed`` when the engine does not make the run's trades.
     """
     engine = source.layers.engine(source.config)
     for date, (first, stop), item in zip(source.days, pairwise(source.first_bar), source.files, strict=True):
         if first >= wanted.stop:
             break
-        rows, posture = table_rows(_same_table(item)), source.layers.posture(date)
+        rows = table_rows(read_day(_same_file(item)))
         if stop <= wanted.start:
-            engine.process_rows(date, rows, direction=source.direction, posture=posture)
+            source.layers.run_day(engine, date, rows, source.direction)
             continue
+        posture, changes = source.layers.postures.of_day(date, rows.ts_ms)
+        later = dict(changes)
         engine.begin_day(date, source.direction, posture)
         engine.set_universe(rows.assets)
         for bar in range(first, min(stop, wanted.stop)):
+            if bar - first in later:
+                engine.update_posture(later[bar - first])
             if bar in wanted:
                 yield engine, rows, bar - first, bar
             else:
@@ -217,13 +234,13 @@ def _walk(source: Source, wanted: range) -> Iterator[tuple[NDAlphaEngine, DayRow
     _same_trades(source, engine.trades)
 
 
-def _same_table(item: Mapping[str, str]) -> DayTable:
+def _same_file(item: Mapping[str, str]) -> Path:
     path = Path(item["file"])
     if not path.is_file():
         raise DataError("the run's day table is gone", path=path, hint="call from the folder in which the backtest ran")
     if sha256_file(path) != item["sha256"]:
         raise DataError("has changed since the run (another sha256)", path=path, hint="run the backtest again")
-    return read_day(path)
+    return path
 
 
 def _same_trades(source: Source, trades: Sequence[Mapping[str, Any]]) -> None:

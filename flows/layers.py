@@ -1,49 +1,62 @@
-"""What is attached to an engine in a backtest, however it came about."""
+"""What is attached to an engine in a backtest, however it came about, and how a day is run with it."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from dolphin.config import EngineConfig
 from dolphin.engine.nd import NDAlphaEngine
 from dolphin.engine.order_book import OrderBookProvider
-from dolphin.types import Posture
+from dolphin.engine.records import DayRows
+from dolphin.engine.schedule import PostureSchedule
 
 if TYPE_CHECKING:
     from dolphin.engine.breaker import AdaptiveCircuitBreaker
+    from dolphin.forewarner.forewarner import ForewarnerHistory
 
 __all__ = ["Layers"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Layers:
-    """What is attached to an engine; ``postures`` by UTC day, days that it does not name run in APEX."""
+    """What is attached to an engine. ``postures``: APEX where nothing else is said."""
 
     book: OrderBookProvider | None = None
     breaker: AdaptiveCircuitBreaker | None = None
-    postures: Mapping[str, str] = field(default_factory=dict)
+    forewarner: ForewarnerHistory | None = None
+    postures: PostureSchedule = field(default_factory=PostureSchedule)
     notes: tuple[str, ...] = ()
     """What a date lacked, in words."""
     lacks: tuple[str, ...] = ()
-    """The same as flags of the report."""
+    """Layers that lacked something on some day: macro, book, forewarner."""
+    sources: Mapping[str, Any] = field(default_factory=dict)
+    """Where the layers came from, see ``flows.stack``; empty: they cannot be made again."""
 
     def engine(self, config: EngineConfig) -> NDAlphaEngine:
         """A new engine with the layers attached."""
         engine = NDAlphaEngine(config)
         engine.set_ob_engine(self.book)
         engine.set_acb(self.breaker)
+        if self.forewarner is not None:
+            engine.set_mc_forewarner(self.forewarner, {name: getattr(config, name) for name in config.__struct_fields__})
         return engine
 
-    def posture(self, date: str) -> str:
-        """Posture of a day."""
-        return self.postures.get(date, Posture.APEX.value)
+    def run_day(self, engine: NDAlphaEngine, date: str, rows: DayRows, direction: int = -1) -> dict[str, Any]:
+        """A whole day in the postures of the schedule; returns its result."""
+        posture, changes = self.postures.of_day(date, rows.ts_ms)
+        return engine.process_rows(date, rows, direction=direction, posture=posture, changes=changes)
+
+    def record(self) -> dict[str, Any]:
+        """What whoever replays the run needs: sources with their digests, postures as (ts_ms, posture); empty for the engine alone."""
+        return {**self.sources, "postures": [list(change) for change in self.postures.changes]} if self.sources else {}
 
     @property
     def flags(self) -> tuple[str, ...]:
         """What every report has to name."""
-        return (*(self.breaker.flags if self.breaker is not None else ()), *self.lacks)
+        seen = ("forewarner_in_sample",) if self.forewarner is not None and self.forewarner.in_sample else ()
+        return (*(self.breaker.flags if self.breaker is not None else ()), *seen, *(f"{name}_missing" for name in self.lacks))
 
     @property
     def acb_mode(self) -> str:

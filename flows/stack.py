@@ -5,21 +5,28 @@ from __future__ import annotations
 import datetime as dt
 import json
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from dolphin.config import Settings, SyntheticConfig, config_hash
-from dolphin.engine.breaker import AdaptiveCircuitBreaker
-from dolphin.errors import ConfigError, MalformedFile, QualityError
+from dolphin.engine.breaker import AdaptiveCircuitBreaker, day_factors
+from dolphin.engine.schedule import PostureSchedule
+from dolphin.errors import ConfigError, DataError, MalformedFile, QualityError
 from dolphin.storage.book_file import RecordedOrderBook, write_book_day
-from dolphin.storage.day_table import DayTable
-from dolphin.storage.indicators import MacroSeries, daily_indicators, read_series, w750_of_days
+from dolphin.storage.day_table import DayTable, read_day
+from dolphin.storage.indicators import MacroSeries, daily_indicators, first_indicators, read_series, w750_of_days
+from dolphin.storage.publish import sha256_file
 from dolphin.synthetic.book import SyntheticBook
 from dolphin.synthetic.market import SyntheticMarket
 from dolphin.types import Posture
 from flows.layers import Layers
 from flows.workspace import cache_folder
 
-__all__ = ["cached_books", "full_stack", "macro_sources", "read_postures"]
+if TYPE_CHECKING:
+    from dolphin.forewarner.forewarner import ForewarnerHistory
+
+__all__ = ["Sources", "archived_factors", "cached_books", "full_stack", "layers_again", "macro_sources", "read_postures"]
 
 SNAPSHOT_MS = 10_000
 """Snapshots of the cached synthetic books: one every 10 s makes three days of 48 assets in seconds."""
@@ -33,68 +40,116 @@ KNOWN_FILES: Mapping[str, tuple[str, ...]] = {
 """Files of a ``--macro`` folder by factor, the first that is there is read."""
 
 
-def full_stack(
-    settings: Settings,
-    tables: Sequence[DayTable],
-    paths: Iterable[Path],
-    direction: int,
-    *,
-    book: Path | None = None,
-    macro: Path | None = None,
-    posture_file: Path | None = None,
-    synthetic: bool = False,
-) -> Layers:
-    """All layers for which there is data. ``book``: folder of recorded book features (the synthetic market brings its own);
-    ``macro``: folder of ``KNOWN_FILES``; ``posture_file``: JSON ``{"YYYY-MM-DD": "STALKER", ...}``.
-
-    Raises ``DataError`` for a file that is refused, ``ConfigError`` for an unknown posture.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sources:
+    """What the layers are made of, None = nothing. ``book``: folder of recorded book features (the synthetic market brings its own);
+    ``macro``: of ``KNOWN_FILES`` or an eigenvalue archive; ``forewarner``: table of trials; ``posture_file``: see ``read_postures``.
     """
+
+    book: Path | None = None
+    macro: Path | None = None
+    forewarner: Path | None = None
+    posture_file: Path | None = None
+    synthetic: bool = False
+
+
+def full_stack(settings: Settings, tables: Sequence[DayTable], paths: Iterable[Path], direction: int, sources: Sources) -> Layers:
+    """All layers for which there is data.
+
+    Raises ``DataError`` for a file that is refused, ``ConfigError`` for an unknown posture or trials of another configuration.
+    """
+    book, macro, forewarner = sources.book, sources.macro, sources.forewarner
     dates = [table.date for table in tables]
-    folder = cached_books(settings, settings.synthetic) if synthetic and book is None else book
+    folder = cached_books(settings, settings.synthetic) if sources.synthetic and book is None else book
     provider = RecordedOrderBook(folder, dates, direction) if folder is not None else None
-    indicators = daily_indicators(macro_sources(macro) if macro is not None else (), dates)
-    assets = sorted({name for table in tables for name in table.assets})
-    breaker = AdaptiveCircuitBreaker(indicators.by_date(), w750_of_days(list(paths)), assets=assets)
     missing = tuple(f"{date}: no order book" for date in (provider.missing if provider is not None else dates))
+    series = macro_sources(macro) if macro is not None else []
+    indicators = daily_indicators(series, dates, archived_factors(macro, dates) if macro is not None else None)
+    lacks = (("macro", indicators.gaps), ("book", missing), ("forewarner", forewarner is None))
+    assets = {table.date: table.assets for table in tables}
+    files = [*(source.path for source in series), *([forewarner] if forewarner is not None else [])]
+    files += [path for date in dates if folder is not None and (path := folder / f"{date}.parquet").exists()]
     return Layers(
         book=provider,
-        breaker=breaker,
-        postures=read_postures(posture_file) if posture_file is not None else {},
+        breaker=AdaptiveCircuitBreaker(indicators.by_date(), w750_of_days(list(paths)), assets=assets),
+        forewarner=_history(forewarner, settings, tables) if forewarner is not None else None,
+        postures=read_postures(sources.posture_file) if sources.posture_file is not None else PostureSchedule(),
         notes=(*indicators.gaps, *missing),
-        lacks=(*(("macro_missing",) if indicators.gaps else ()), *(("book_missing",) if missing else ())),
+        lacks=tuple(name for name, lacking in lacks if lacking),
+        sources={
+            "book": _text(folder),
+            "macro": _text(macro),
+            "forewarner": _text(forewarner),
+            "files": [{"file": _text(path), "sha256": sha256_file(path)} for path in files],
+        },
     )
 
 
+def layers_again(record: Mapping[str, Any], settings: Settings, paths: Sequence[Path], direction: int) -> Layers:
+    """The layers of a finished run from what its summary says of them.
+
+    Raises ``DataError`` for a source that is gone or has changed since.
+    """
+    for item in record["files"]:
+        path = Path(item["file"])
+        if not path.is_file():
+            raise DataError("a source of the run's layers is gone", path=path, hint="run the backtest again")
+        if sha256_file(path) != item["sha256"]:
+            raise DataError("has changed since the run (another sha256)", path=path, hint="run the backtest again")
+    given: dict[str, Any] = {name: Path(record[name]) if record[name] else None for name in ("book", "macro", "forewarner")}
+    layers = full_stack(settings, [read_day(path) for path in paths], paths, direction, Sources(**given))
+    schedule = PostureSchedule(tuple((ts, Posture(posture)) for ts, posture in record["postures"]))
+    return replace(layers, postures=schedule)
+
+
+def _text(path: Path | None) -> str | None:
+    return None if path is None else str(path.resolve())
+
+
+def _history(path: Path, settings: Settings, tables: Sequence[DayTable]) -> ForewarnerHistory:
+    from dolphin.forewarner.forewarner import Forewarner, ForewarnerHistory
+
+    return ForewarnerHistory(Forewarner.load(path, settings.engine), {table.date: table.signals for table in tables})
+
+
+def archived_factors(folder: Path, dates: Sequence[str]) -> dict[str, tuple[float, ...]]:
+    """Factors of the days of which ``folder/eigenvalues`` holds indicator scans: medians of the first 10."""
+    rows = {date: first_indicators(folder, date) for date in dates}
+    return {date: tuple(day_factors(found)) for date, found in rows.items() if len(found)}
+
+
 def macro_sources(folder: Path) -> list[MacroSeries]:
-    """The factors' series that lie in ``folder``. Raises ``QualityError`` when there is none."""
+    """The factors' series that lie in ``folder``. Raises ``QualityError`` when there is neither one nor an eigenvalue archive."""
     found = []
     for factor, names in KNOWN_FILES.items():
         path = next((folder / name for name in names if (folder / name).is_file()), None)
         if path is not None:
             found.append(read_series(path, factor))
-    if not found:
+    if not found and not (folder / "eigenvalues").is_dir():
         known = ", ".join(name for names in KNOWN_FILES.values() for name in names)
         raise QualityError("no series of the circuit breaker", path=folder, hint=f"known names: {known}")
     return found
 
 
-def read_postures(path: Path) -> dict[str, str]:
-    """Posture by UTC day from JSON. Raises ``MalformedFile`` for what is no such file, ``ConfigError`` for an unknown posture."""
+def read_postures(path: Path) -> PostureSchedule:
+    """Postures by UTC day from JSON; days that it does not name are APEX.
+
+    Raises ``MalformedFile`` for what is no such file, ``ConfigError`` for an unknown posture.
+    """
     try:
         record = json.loads(path.read_text(encoding="utf-8"))
         schedule = {dt.date.fromisoformat(day).isoformat(): posture for day, posture in record.items()}
     except (OSError, ValueError, AttributeError, TypeError) as error:
         raise MalformedFile(f"not a posture schedule ({error})", path=path, hint='{"YYYY-MM-DD": "STALKER"}') from error
-    for day, posture in schedule.items():
-        if posture not in Posture.__members__:
-            raise ConfigError(f"{path}: {day}: posture = {posture!r}; known: {', '.join(Posture)}")
-    return schedule
+    try:
+        return PostureSchedule.by_day(schedule)
+    except ConfigError as error:
+        raise ConfigError(f"{path}: {error}") from error
 
 
 def cached_books(settings: Settings, config: SyntheticConfig) -> Path:
     """Folder of the synthetic market's book features in the cache, written when a day is missing."""
     import dolphin.synthetic.book
-    from dolphin.storage.publish import sha256_file
 
     source = sha256_file(Path(dolphin.synthetic.book.__file__))[:16]
     folder = cache_folder(settings.paths, "books") / f"{config_hash(config)}-{source}"

@@ -15,6 +15,7 @@ from typer.testing import CliRunner
 from dolphin import NDAlphaEngine, load_profile
 from dolphin.config import load
 from dolphin.engine.explain import explain_row
+from dolphin.engine.schedule import PostureSchedule
 from dolphin.errors import CheckFailed, ConfigError, DataError, MalformedFile
 from dolphin.storage.day_table import list_days
 from dolphin.storage.klines import KlineStore
@@ -254,11 +255,11 @@ def test_a_run_that_this_engine_would_not_repeat_is_refused(copy):
 
 def test_a_run_with_layers_is_explained_with_them_and_refused_without(home, tmp_path):
     """Breaker, book and postures given again: boost in every size, the book's word, a halted day; without them nothing is guessed."""
-    layers = Layers(book=Supporting(), breaker=Steady(), postures={"2025-01-02": "TURTLE", "2025-01-03": "STALKER"})
+    layers = Layers(book=Supporting(), breaker=Steady(), postures=PostureSchedule.by_day({"2025-01-02": "TURTLE", "2025-01-03": "STALKER"}))
     loaded = load(flags={**FLAGS, "paths.runs": str(tmp_path)})
     plan = Plan(folder=home / "days", loaded=loaded, layers=lambda tables, paths: layers)
     folder, _ = run_backtest(plan, list_days(home / "days"))
-    with pytest.raises(ConfigError, match="--stack full"):
+    with pytest.raises(ConfigError, match="does not say where its layers came from"):
         explain.open_run(folder)
     source = explain.open_run(folder, layers)
     first, stop = source.first_bar[0], source.first_bar[1]

@@ -5,23 +5,28 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from collections import Counter
 from dataclasses import replace
 
+import msgspec
 import numpy as np
 import pytest
 from browser import launched, opened
 
-from dolphin.config import PathsConfig, Settings, SyntheticConfig
+from dolphin.config import PathsConfig, Settings, SyntheticConfig, load
 from dolphin.engine.records import table_rows
-from dolphin.errors import ConfigError, MalformedFile, QualityError
+from dolphin.errors import ConfigError, DataError, MalformedFile, QualityError
+from dolphin.storage.archive import ScanDay, write_scans
 from dolphin.storage.day_table import list_days, read_day
 from dolphin.storage.klines import KlineStore
 from dolphin.storage.schema import day_start
+from flows import explain
 from flows.ablate import STEPS, Ablation, Step, ablation_page, paired_interval
+from flows.backtest import Plan, run_backtest
 from flows.console import progress
 from flows.layers import Layers
 from flows.scans import cached_scan
-from flows.stack import cached_books, full_stack, macro_sources, read_postures
+from flows.stack import Sources, cached_books, full_stack, macro_sources, read_postures
 from flows.synth import cached_market
 
 CLI = [sys.executable, "-m", "flows.cli"]
@@ -44,7 +49,7 @@ def market(tmp_path_factory):
 
 def run(layers, settings, tables):
     engine = layers.engine(settings.engine)
-    days = [engine.process_rows(t.date, table_rows(t), posture=layers.posture(t.date)) for t in tables]
+    days = [layers.run_day(engine, t.date, table_rows(t)) for t in tables]
     return engine, days
 
 
@@ -57,21 +62,12 @@ def macro(folder, dates):
     return folder
 
 
-def test_no_layers_are_exactly_the_plain_run(market):
-    """An empty ``Layers`` changes no bit."""
-    settings, tables, _ = market
-    plain, _ = run(Layers(), settings, tables)
-    alone, _ = run(Layers(), settings, tables)
-    assert plain.trades == alone.trades
-    assert plain.trades
-
-
 def test_the_book_changes_the_run_and_is_the_same_from_its_recording(market):
     """The cached synthetic books are written once; the layer is reached by the run."""
     settings, tables, paths = market
-    layers = full_stack(settings, tables, paths, -1, synthetic=True)
+    layers = full_stack(settings, tables, paths, -1, Sources(synthetic=True))
     stamps = {path: path.stat().st_mtime_ns for path in cached_books(settings, settings.synthetic).glob("*.parquet")}
-    again = full_stack(settings, tables, paths, -1, synthetic=True)
+    again = full_stack(settings, tables, paths, -1, Sources(synthetic=True))
     assert {path: path.stat().st_mtime_ns for path in stamps} == stamps
     plain, _ = run(Layers(), settings, tables)
     one, _ = run(layers, settings, tables)
@@ -85,13 +81,13 @@ def test_boosts_come_from_the_series_of_the_folder_and_gaps_are_said(market, tmp
     """Two signals raise the boost of a day; without series the flag says so and the boost is 1."""
     settings, tables, paths = market
     dates = [table.date for table in tables]
-    with_series = full_stack(settings, tables, paths, -1, macro=macro(tmp_path, dates))
+    with_series = full_stack(settings, tables, paths, -1, Sources(macro=macro(tmp_path, dates)))
     _, days = run(with_series, settings, tables)
     boosts = {day["date"]: day["boost"] for day in days}
     assert max(boosts.values()) == pytest.approx(1.549306, abs=1e-6)
     assert min(boosts.values()) == 1.0
     assert with_series.acb_mode == "as_of"
-    without = full_stack(settings, tables, paths, -1)
+    without = full_stack(settings, tables, paths, -1, Sources())
     assert {"macro_missing", "book_missing"} <= set(without.flags)
     assert any("funding_btc" in note for note in without.notes)
     assert {day["boost"] for day in run(without, settings, tables)[1]} == {1.0}
@@ -103,7 +99,7 @@ def test_a_posture_schedule_reaches_the_engine(market, tmp_path):
     quiet = tables[3].date
     path = tmp_path / "postures.json"
     path.write_text(json.dumps({quiet: "TURTLE"}))
-    layers = full_stack(settings, tables, paths, -1, posture_file=path)
+    layers = full_stack(settings, tables, paths, -1, Sources(posture_file=path))
     _, days = run(layers, settings, tables)
     assert {day["date"]: day["posture"] for day in days}[quiet] == "TURTLE"
     assert [day["refusals"].get("HALTED", 0) > 0 for day in days].count(True) == 1
@@ -115,6 +111,47 @@ def test_a_posture_schedule_reaches_the_engine(market, tmp_path):
         read_postures(path)
     with pytest.raises(QualityError, match="no series"):
         macro_sources(tmp_path / "nothing")
+
+
+def test_a_full_stack_run_is_explained_from_what_its_summary_names(market, tmp_path):
+    """Book, macro and postures are found again: every bar of a day has the code of the run; a source that changed is refused."""
+    settings, tables, paths = market
+    sources = macro(tmp_path, [table.date for table in tables])
+    schedule = tmp_path / "postures.json"
+    schedule.write_text(json.dumps({tables[2].date: "STALKER"}))
+    given = {"macro": sources, "posture_file": schedule, "synthetic": True}
+    settings = msgspec.structs.replace(settings, paths=msgspec.structs.replace(settings.paths, runs=str(tmp_path / "runs")))
+    loaded = msgspec.structs.replace(load(), settings=settings)
+    plan = Plan(folder=paths[0].parent, loaded=loaded, layers=lambda t, p: full_stack(settings, t, p, -1, Sources(**given)))
+    folder, ran = run_backtest(plan, paths)
+    source = explain.open_run(folder)
+    story = explain.explain_day(source, tables[2].date)
+    assert sum(story.refusals.values()) > 100
+    codes = Counter(x.code for x in explain._explained(source, range(story.first_bar, story.first_bar + story.bars)))
+    assert {code: many for code, many in codes.items() if code != "NONE"} == story.refusals
+    assert {x.size.leverage_cap for x in explain._explained(source, range(story.first_bar, story.first_bar + story.bars)) if x.entry} <= {
+        2.0
+    }
+    assert ran.summary["detail"]["layers"]["postures"]
+    (sources / "fng.csv").write_text("ts,value\n")
+    with pytest.raises(DataError, match="has changed since the run"):
+        explain.open_run(folder)
+
+
+def test_archived_indicators_come_before_the_series(market, tmp_path):
+    """A day with an eigenvalue archive takes the medians of its first ten indicator scans; the others keep their series."""
+    settings, tables, paths = market
+    dates = [table.date for table in tables]
+    folder = macro(tmp_path, dates)
+    number = np.arange(12)
+    indicators = np.tile([-0.0002, 85.0, 20.0, 0.75], (12, 1))
+    indicators[10:] = [0.1, 1.0, 99.0, 9.0]
+    stamps = day_start(dates[4]) + 60_000 * (1 + number)
+    write_scans(folder, ScanDay(dates[4], number, stamps, np.ones((12, 10)), indicators))
+    layers = full_stack(settings, tables, paths, -1, Sources(macro=folder))
+    assert layers.breaker.get_dynamic_boost_for_date(dates[4])["signals"] == 4.0
+    assert layers.breaker.get_dynamic_boost_for_date(dates[5])["signals"] == 0.0
+    assert layers.breaker.get_dynamic_boost_for_date(dates[2])["signals"] >= 2.0
 
 
 def test_a_paired_interval_finds_an_effect_and_does_not_find_noise():
@@ -176,10 +213,10 @@ def test_the_ablation_page_opens_without_a_complaint(market, tmp_path, width, sc
         assert "7 days" in seen.page.locator("h1").inner_text()
 
 
-def test_explain_refuses_a_run_whose_layers_it_cannot_replay(tmp_path):
-    """A full-stack run is not explained as if it had been the engine alone."""
+def test_a_full_stack_run_of_the_command_line_is_explained(tmp_path):
+    """``backtest --stack full`` and ``explain``, as a user types them."""
     small = ("--set", "synthetic.assets=12", "--set", "synthetic.days=1", "--set", "synthetic.bar_seconds=300")
     assert dolphin("backtest", "--stack", "full", *small, cwd=tmp_path).returncode == 0
-    refused = dolphin("explain", "runs/latest", "--bar", "150", cwd=tmp_path)
-    assert refused.returncode == 2
-    assert "--stack full" in refused.stderr
+    shown = dolphin("explain", "runs/latest", "--bar", "150", cwd=tmp_path)
+    assert shown.returncode == 0, shown.stderr
+    assert "DECIDED" in shown.stdout

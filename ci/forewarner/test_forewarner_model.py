@@ -140,7 +140,7 @@ def test_what_cannot_be_read_counts_as_worst(saved):
     """A last day without shares, or a setting that is not finite: no score, RED."""
     forewarner = Forewarner.load(saved)
     assert forewarner.assess_config_dict({"max_leverage": float("nan")}).mc_status is McStatus.RED
-    forewarner.observe("2025-04-01", {"vel_div": np.zeros(3)})
+    forewarner = forewarner.observed("2025-04-01", {"vel_div": np.zeros(3)})
     report = forewarner.assess_config_dict({"max_leverage": 1.0})
     assert report.mc_status is McStatus.RED
     assert report.to_dict()["envelope_score"] is None

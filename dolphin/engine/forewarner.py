@@ -29,9 +29,14 @@ def mc_status(catastrophic_probability: float, envelope_score: float) -> McStatu
     return McStatus.ORANGE if envelope_score < 0 or catastrophic_probability > 0.10 else McStatus.OK
 
 
-def judge_day(forewarner: Any, base_cfg: Mapping[str, Any], max_leverage: float, boost: float) -> DayVerdict:
-    """Ask ``forewarner.assess_config_dict`` about ``base_cfg`` with ``max_leverage = base max_leverage * boost``; ORANGE halves size."""
+def judge_day(forewarner: Any, base_cfg: Mapping[str, Any], date: str, max_leverage: float, boost: float) -> DayVerdict:
+    """Ask ``forewarner.assess_config_dict`` about ``base_cfg`` with ``max_leverage = base max_leverage * boost``; ORANGE halves size.
+
+    A forewarner that has ``as_of(date)`` is asked as it stood at the start of that day.
+    """
+    as_of = getattr(forewarner, "as_of", None)
+    asked = forewarner if as_of is None else as_of(date)
     base = float(base_cfg.get("max_leverage", max_leverage))
-    report = forewarner.assess_config_dict({**base_cfg, "max_leverage": base * boost})
+    report = asked.assess_config_dict({**base_cfg, "max_leverage": base * boost})
     status = mc_status(float(report.catastrophic_probability), float(report.envelope_score))
     return DayVerdict(status, 0.5 if status is McStatus.ORANGE else 1.0)

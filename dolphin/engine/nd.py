@@ -21,7 +21,8 @@ from dolphin.engine.history import LiveRows, PriceHistory, read_only_frame
 from dolphin.engine.order_book import OrderBookProvider, book_rows, fill_book_row
 from dolphin.engine.records import MC_STATUS, POSTURES, DayRows, NDPosition, day_rows, params_record, trade_records
 from dolphin.errors import ConfigError, DolphinError, QualityError, SchemaError
-from dolphin.kernels.loop import Book, Frame, Output, Work, advance_nb, close_position_nb
+from dolphin.kernels.loop import Frame, Output, Work, advance_nb, close_position_nb
+from dolphin.kernels.order_book import Book
 from dolphin.kernels.selection import BANNED, NOTES
 from dolphin.types import IRP_WINDOW, STATE, TRADE, Array, BarResult, ExitReason, McStatus, Posture, Refusal
 
@@ -139,7 +140,7 @@ class NDAlphaEngine:
             boost, beta = _checked_boost(day["boost"], day["beta"])
         verdict = DayVerdict(McStatus.OFF, 1.0)
         if self._forewarner is not None:
-            verdict = judge_day(self._forewarner, self._base_cfg, self.config.max_leverage, boost)
+            verdict = judge_day(self._forewarner, self._base_cfg, date_str, self.config.max_leverage, boost)
         state["direction"], state["boost"], state["beta"] = direction, boost, beta
         state["mc_status"], state["mc_scale"] = MC_STATUS.index(verdict.status), verdict.scale
         self.update_posture(posture)
@@ -252,9 +253,15 @@ class NDAlphaEngine:
         return self.process_rows(date_str, day_rows(df, asset_columns), vol_regime_ok, direction, posture)
 
     def process_rows(
-        self, date_str: str, rows: DayRows, vol_regime_ok: Sequence[bool] | None = None, direction: int = -1, posture: str = "APEX"
+        self,
+        date_str: str,
+        rows: DayRows,
+        vol_regime_ok: Sequence[bool] | None = None,
+        direction: int = -1,
+        posture: str = "APEX",
+        changes: Sequence[tuple[int, str]] = (),
     ) -> dict[str, Any]:
-        """``process_day`` on arrays: no DataFrame is needed, nothing is copied."""
+        """``process_day`` on arrays, nothing is copied. ``changes``: (row, posture), ascending, each from that row on."""
         n = len(rows.vel_div)
         if vol_regime_ok is not None and len(vol_regime_ok) != n:
             raise QualityError(f"vol_regime_ok has {len(vol_regime_ok)} values for {n} rows", column="vol_regime_ok")
@@ -264,7 +271,12 @@ class NDAlphaEngine:
             vol_ok = np.full(n, -1, dtype=np.int8) if vol_regime_ok is None else np.asarray(vol_regime_ok, dtype=np.bool_).astype(np.int8)
             frame = read_only_frame(rows.closes, self._history.tail, rows.vel_div, rows.v50, rows.v750, vol_ok, rows.ts_ms)
             codes = np.empty(n, dtype=np.int8)
-            self._advance(frame, book_rows(self._ob, rows.assets, direction, rows.ts_ms), codes, (0, n))
+            book, first = book_rows(self._ob, rows.assets, direction, rows.ts_ms), 0
+            for row, later in changes:
+                self._advance(frame, book, codes, (first, row))
+                self.update_posture(later)
+                first = row
+            self._advance(frame, book, codes, (first, n))
             self._refusals += np.bincount(codes, minlength=len(Refusal))
             self._history.fold(rows.closes, n)
         return self.end_day()

@@ -8,9 +8,10 @@ No clock is read: minutes since the last evaluation come in. Source: specificati
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, fields, replace
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, fields
 from numbers import Real
+from operator import attrgetter
 from typing import Any, Final, NamedTuple
 
 from dolphin.config import SurvivalConfig
@@ -63,7 +64,7 @@ def cat3(ob_stale: bool | None, depth_quality: float | None, fill_prob: float | 
     ``ob_stale`` that cannot be read: the lower of the two.
     """
     fresh = 0.3 + 0.7 * _clamp(min(_or(depth_quality, 0.0), _or(fill_prob, 0.0)))
-    unread = ob_stale is None or math.isnan(ob_stale)
+    unread = ob_stale is None or not math.isfinite(ob_stale)
     return min(0.5, fresh) if unread else 0.5 if ob_stale else fresh
 
 
@@ -164,7 +165,9 @@ class Sensors:
 
 
 _BOOK: Final = ("ob_stale", "depth_quality", "fill_prob")
-_FRESH_BOOK: Final[Mapping[str, Any]] = {"ob_stale": False, "depth_quality": 1.0, "fill_prob": 1.0}
+_NAMES: Final = {True: tuple(f.name for f in fields(Sensors)), False: tuple(f.name for f in fields(Sensors) if f.name not in _BOOK)}
+_READ: Final = {order_book: attrgetter(*names) for order_book, names in _NAMES.items()}
+_NUMBER: Final = (float, int, Real)
 
 
 class Reading(NamedTuple):
@@ -189,9 +192,11 @@ def categories(sensors: Sensors, order_book: bool = True) -> tuple[float, float,
 
 def garbled(sensors: Sensors, order_book: bool = True) -> tuple[str, ...]:
     """Names of the sensors whose number is not finite (inf is a number for ``t_since_spike_min`` only: no spike)."""
-    no_spike = ("t_since_spike_min",) if sensors.t_since_spike_min == math.inf else ()
-    numbers = ((name, value) for name, value in _values(sensors, order_book) if isinstance(value, Real) and name not in no_spike)
-    return tuple(name for name, value in numbers if not math.isfinite(value))
+    return tuple(
+        name
+        for name, value in _values(sensors, order_book)
+        if isinstance(value, _NUMBER) and not math.isfinite(value) and not (value == math.inf and name == "t_since_spike_min")
+    )
 
 
 def killed(sensors: Sensors) -> bool:
@@ -233,42 +238,41 @@ class SurvivalStack:
     def evaluate(self, sensors: Sensors, dt_min: float, ts_ms: int) -> SafetyRecord:
         """One evaluation: Rm, posture and the record to publish. ``ts_ms``: the wall clock, carried along and never used."""
         reading = self.compute_rm(sensors, dt_min)
-        floors = self._floors(sensors, dt_min)
-        floor = _higher(Posture.HIBERNATE, *floors.values())
-        halt = killed(sensors) or bool(garbled(sensors, self.config.order_book))
+        floors = self._floors(sensors, reading, dt_min)
+        floor = _higher(Posture.HIBERNATE, *floors.values()) if floors else Posture.HIBERNATE
+        nonsense = garbled(sensors, self.config.order_book)
+        halt = killed(sensors) or bool(nonsense)
         posture = self._machine.step(reading.rm, reading.cats[0], halt=halt, floor=floor)
         lifted = () if halt or _RANK[floor] <= _RANK[posture_of(reading.rm)] else tuple(name for name in floors if floors[name] == floor)
+        reasons = _reasons(sensors, reading, self.config.order_book, nonsense) + [f"lifted to {floor} by {name}" for name in lifted]
         self.seq += 1
         c1, c2, c3, c4, c5 = reading.cats
         return SafetyRecord(
             posture=posture, rm=reading.rm, target=reading.target, cat1=c1, cat2=c2, cat3=c3, cat4=c4, cat5=c5,
-            reasons=(*_reasons(sensors, reading, self.config.order_book), *(f"lifted to {floor} by {name}" for name in lifted)),
-            ts_ms=ts_ms, seq=self.seq,
+            reasons=tuple(reasons), ts_ms=ts_ms, seq=self.seq,
         )  # fmt: skip
 
-    def _floors(self, sensors: Sensors, dt_min: float) -> dict[str, Posture]:
+    def _floors(self, sensors: Sensors, reading: Reading, dt_min: float) -> dict[str, Posture]:
         """Postures that the set floors grant. "Alone" is measured: a second Rm, under the same law, that does not see the one cause."""
         orange = sensors.mc_status == McStatus.ORANGE
         stale = self.config.order_book and sensors.ob_stale is not None and sensors.ob_stale == 1
-        healed = {
-            "mc_orange_floor": replace(sensors, mc_status=McStatus.OK) if orange else sensors,
-            "ob_stale_floor": replace(sensors, **_FRESH_BOOK) if stale else sensors,
-        }
+        c1, c2, c3, c4, c5 = reading.cats
+        no_orange = combine(c1, cat2(McStatus.OK, sensors.staleness_hours), c3, c4, c5) if orange else reading.target
+        no_stale = combine(c1, c2, cat3(False, 1.0, 1.0), c4, c5) if stale else reading.target
         granted = {}
-        for name, active in (("mc_orange_floor", orange), ("ob_stale_floor", stale)):
-            target = combine(*categories(healed[name], self.config.order_book))
-            self._floor_rm[name] = recover(self._floor_rm[name], target, dt_min, self.config.cadence_min)
+        for name, active, healed in (("mc_orange_floor", orange, no_orange), ("ob_stale_floor", stale, no_stale)):
+            self._floor_rm[name] = recover(self._floor_rm[name], healed, dt_min, self.config.cadence_min)
             floor = getattr(self.config, name)
             if active and floor != "none":
                 granted[name] = _lower(Posture(floor), posture_of(self._floor_rm[name]))
         return granted
 
 
-def _reasons(sensors: Sensors, reading: Reading, order_book: bool) -> list[str]:
+def _reasons(sensors: Sensors, reading: Reading, order_book: bool, nonsense: Sequence[str]) -> list[str]:
     found = []
     if killed(sensors):
         found.append("kill switch cannot be read" if sensors.kill is None else "kill switch engaged")
-    found += [f"{name} is not finite" for name in garbled(sensors, order_book)]
+    found += [f"{name} is not finite" for name in nonsense]
     found += [f"{name} cannot be read" for name, value in _values(sensors, order_book) if value is None and name != "kill"]
     c1, c2, c3, c4, c5 = reading.cats
     if c1 == 0:
@@ -290,8 +294,8 @@ def _reasons(sensors: Sensors, reading: Reading, order_book: bool) -> list[str]:
     return found
 
 
-def _values(sensors: Sensors, order_book: bool) -> Sequence[tuple[str, object]]:
-    return [(f.name, getattr(sensors, f.name)) for f in fields(sensors) if order_book or f.name not in _BOOK]
+def _values(sensors: Sensors, order_book: bool) -> Iterator[tuple[str, Any]]:
+    return zip(_NAMES[order_book], _READ[order_book](sensors), strict=True)
 
 
 def _checked(config: SurvivalConfig) -> SurvivalConfig:
@@ -313,7 +317,7 @@ def _or(value: float | None, worst: float) -> float:
 
 
 def _clamp(value: float) -> float:
-    return min(1.0, max(0.0, value)) if math.isfinite(value) else 0.0
+    return value if 0.0 < value < 1.0 else 1.0 if 1.0 <= value < math.inf else 0.0
 
 
 def _lower(*postures: Posture) -> Posture:

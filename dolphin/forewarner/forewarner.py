@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import datetime as dt
+from bisect import bisect_left
 from collections.abc import Mapping
+from copy import copy
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -15,10 +18,10 @@ from dolphin.errors import ConfigError
 from dolphin.forewarner.condition import CONDITION, day_condition
 from dolphin.forewarner.envelope import ENVELOPE, base_of, config_values
 from dolphin.forewarner.model import catastrophic, fit_envelope, fit_risk, fold, went_well
-from dolphin.forewarner.table import TrialTable, read_table
+from dolphin.forewarner.table import TrialPlan, TrialTable, read_table
 from dolphin.types import Array, McStatus
 
-__all__ = ["Forewarner", "Report"]
+__all__ = ["Forewarner", "ForewarnerHistory", "Report"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +54,7 @@ class Report:
 
 
 class Forewarner:
-    """Both models, refitted from the table, and the market condition of the last day (``observe``; at first the table's last day)."""
+    """Both models, refitted from the table, in the market condition of one finished day (the table's last; ``observed`` for another)."""
 
     def __init__(self, table: TrialTable) -> None:
         self.table = table
@@ -74,9 +77,11 @@ class Forewarner:
             raise ConfigError(f"{path}: its trials ran another configuration: {'; '.join(lines)}")
         return cls(table)
 
-    def observe(self, date: str, signals: Mapping[str, Array]) -> None:
-        """Take the condition of a finished day; later assessments use it. ``signals``: columns of its day table."""
-        self.condition, self.condition_date = day_condition(signals), date
+    def observed(self, date: str, signals: Mapping[str, Array]) -> Forewarner:
+        """The same models in the condition of the finished day ``date``; ``signals``: columns of its day table."""
+        other = copy(self)
+        other.condition, other.condition_date = day_condition(signals), date
+        return other
 
     def assess_config_dict(self, cfg: Mapping[str, Any]) -> Report:
         """Assess a configuration by engine names (or those of the specification); what it lacks is as in the trials.
@@ -117,6 +122,34 @@ class Forewarner:
         """Condition figures that every day of the trials had and the last day lacks."""
         known = np.isfinite([self.table.plan.condition(k) for k in range(len(self.table.plan.days))]).all(axis=0)
         return [name for name, had, value in zip(CONDITION, known, self.condition, strict=True) if had and not np.isfinite(value)]
+
+
+class ForewarnerHistory:
+    """A forewarner for a run over past days: ``as_of(date)`` knows the last day of the run before ``date``, and nothing later.
+
+    On the first day the condition is known only when the trials hold the calendar day before it; an unknown one counts as RED.
+    """
+
+    def __init__(self, forewarner: Forewarner, days: Mapping[str, Mapping[str, Array]]) -> None:
+        plan = forewarner.table.plan
+        self.forewarner = forewarner
+        self.in_sample = tuple(sorted(set(days) & {day.date for day in plan.days}))
+        """Days of the run on which the trials ran too: there the model has seen what it judges."""
+        known = {date: forewarner.observed(date, signals) for date, signals in days.items()}
+        self._dates = sorted(known)
+        start = copy(forewarner)
+        start.condition, start.condition_date = _day_before(plan, self._dates[0]) if self._dates else (forewarner.condition, "")
+        self._as_of = [start, *(known[date] for date in self._dates)]
+
+    def as_of(self, date: str) -> Forewarner:
+        """As it stood at the start of ``date``."""
+        return self._as_of[bisect_left(self._dates, date)]
+
+
+def _day_before(plan: TrialPlan, date: str) -> tuple[Array, str]:
+    before = (dt.date.fromisoformat(date) - dt.timedelta(days=1)).isoformat()
+    place = next((k for k, day in enumerate(plan.days) if day.date == before), None)
+    return (np.full(len(CONDITION), np.nan) if place is None else plan.condition(place)), before
 
 
 def _or_none(value: float) -> float | None:

@@ -19,8 +19,10 @@ from functools import cache, cached_property
 from pathlib import Path
 from typing import Any, overload
 
-import numba
 import platformdirs
+
+from dolphin.kernels._numba import numba  # isort: split
+
 from numba._dynfunc import make_function
 from numba.core.codegen import JITCodeLibrary
 from numba.core.compiler import CompilerBase, DefaultPassBuilder

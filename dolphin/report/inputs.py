@@ -68,6 +68,7 @@ class RunContext:
     open_position: Mapping[str, Any] | None = None
     seconds: float = 0.0
     notes: Sequence[str] = ()
+    layers: Mapping[str, Any] | None = None
     venue: VenueRun | None = None
 
     @property

@@ -78,6 +78,8 @@ FLAGS: Final[Mapping[str, str]] = {
     "data_warnings": "The data was loaded with warnings.",
     "macro_missing": "Outside series are missing for some days: the circuit breaker gives no boost there.",
     "book_missing": "There is no order book for some days: its layer is neutral there.",
+    "forewarner_missing": "No table of trials was given: the MC-forewarner judged no day (`dolphin forewarner train` makes one).",
+    "forewarner_in_sample": "The forewarner's trials ran on days of this run: it has seen what it judges, its effect is flattered.",
     "acb_full_sample": "The circuit breaker's threshold has read the whole sample: it looks ahead, for comparison only.",
 }
 

@@ -126,6 +126,7 @@ def _detail(context: RunContext, columns: Columns, bars: Bars, curves: Curves) -
             for name, value, note in settings_rows(context.config.settings)
         ],
         **({"notes": list(context.notes)} if context.notes else {}),
+        **({"layers": dict(context.layers)} if context.layers else {}),
         **({} if context.venue is None else {"venue": venue_summary(context.venue, engine)}),
     }
 
