@@ -24,7 +24,7 @@ from nautilus_trader.model.objects import Money
 
 from actors.config import DolphinActorConfig
 from actors.delivery import CLIENT, Delivery
-from actors.dolphin_actor import DolphinActor
+from actors.dolphin_actor import DolphinActor, PostureSource
 from actors.funding import FundingModule
 from actors.instruments import perpetuals
 from dolphin.engine.costs import FundingSeries
@@ -55,16 +55,21 @@ class VenueBacktest:
 
     @classmethod
     def build(
-        cls, config: DolphinActorConfig, days: Sequence[DayRows], funding: FundingSeries | None = None, nd: NDAlphaEngine | None = None
+        cls,
+        config: DolphinActorConfig,
+        days: Sequence[DayRows],
+        funding: FundingSeries | None = None,
+        nd: NDAlphaEngine | None = None,
+        postures: PostureSource | None = None,
     ) -> VenueBacktest:
-        """Engine, venue, instruments and actor; ``nd``: an ND engine with layers attached.
+        """Engine, venue, instruments and actor; ``nd``: an ND engine with layers attached; ``postures``: asked on every bar.
 
         ``days``: ascending, with times; prices of the first bars choose default instruments.
         """
         # a simulated venue always answers, but not before its next quote
         config = msgspec.structs.replace(config, orders=msgspec.structs.replace(config.orders, ack_timeout_s=86_400.0))
         engine = BacktestEngine(BacktestEngineConfig(trader_id="DOLPHIN-001", logging=LoggingConfig(bypass_logging=True)))
-        actor = DolphinActor(config, nd)
+        actor = DolphinActor(config, nd, postures=postures)
         actor.engine.set_funding(funding)
         modules = [FundingModule(funding, actor.desk.on_funding)] if funding is not None else []
         engine.add_venue(

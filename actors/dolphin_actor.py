@@ -31,7 +31,7 @@ from dolphin.storage.day_table import read_day
 from dolphin.storage.schema import date_of
 from dolphin.types import Posture
 
-__all__ = ["DolphinActor"]
+__all__ = ["DolphinActor", "PostureSource"]
 
 MS = 1_000_000
 LONGEST_GAP = 3
@@ -46,11 +46,23 @@ HALTED = (
 NO_ROWS = DayRows((), np.empty((0, 0)), np.empty(0), np.empty(0), np.empty(0), np.empty(0, dtype=np.int64))
 
 
+type PostureSource = Callable[[int], str | None]
+"""Posture of the bar that closes at these ms; None = cannot be said."""
+
+
 class DolphinActor(Strategy):
     """One lane. Stream mode: a snapshot is one bar of the engine, its entries and exits become orders. Day mode: a table a date."""
 
-    def __init__(self, config: DolphinActorConfig, engine: NDAlphaEngine | None = None, grid: GridPort | None = None) -> None:
-        """``engine`` with layers attached already (default: a bare one from the configuration); ``grid``: where results go."""
+    def __init__(
+        self,
+        config: DolphinActorConfig,
+        engine: NDAlphaEngine | None = None,
+        grid: GridPort | None = None,
+        postures: PostureSource | None = None,
+    ) -> None:
+        """``engine`` with layers attached already (default: a bare one from the configuration); ``grid``: where results go; ``postures``:
+        asked before every bar of a stream (default: postures are told by ``_on_posture_event``).
+        """
         super().__init__(config)
         _check(config)
         self.direction = LANES[config.lane]
@@ -68,6 +80,7 @@ class DolphinActor(Strategy):
         self._assembler = BarAssembler(config.universe, config.bar_seconds) if config.source == "bars" else None
         self._pending_acb: tuple[float, float] | None = None
         self._pending_posture: str | None = None
+        self._postures = postures
         self._processed_dates: set[str] = set()
         self._unpublished: dict[str, dict[str, Any]] = {}
         self._stopped: tuple[bytes, int] | None = None
@@ -193,6 +206,17 @@ class DolphinActor(Strategy):
             raise ConfigError(f"posture = {posture!r}: no such posture; known: {', '.join(Posture)}")
         self._pending_posture = posture
 
+    def _ask_posture(self, ts_ms: int) -> None:
+        """What cannot be said, or is no posture, counts as TURTLE: the trader never assumes health."""
+        if self._postures is None:
+            return
+        told = self._postures(ts_ms)
+        posture = told if isinstance(told, str) and told in Posture.__members__ else Posture.TURTLE
+        if posture != self.posture:
+            self._pending_posture = posture
+            if posture != told:
+                self.log.error(f"posture {told!r} at {ts_ms}: taken as {posture}")
+
     def _take_acb(self) -> None:
         # one load and one store with no call between them: the interpreter changes threads at calls, so nothing is lost in the middle
         acb, self._pending_acb = self._pending_acb, None
@@ -215,6 +239,7 @@ class DolphinActor(Strategy):
             self.gaps.append((self._last_ts, ts))
             self.log.warning(f"no bar for {(ts - self._last_ts) / 1e9:g} s before {ts}")
         self._last_ts = ts
+        self._ask_posture(ts // MS)
         day = (ts - 1) // 86_400_000_000_000
         if day != self._day:
             self._begin_day(day)

@@ -173,6 +173,7 @@ class Settings(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     synthetic: SyntheticConfig = SyntheticConfig()
     venue: VenueConfig = VenueConfig()
     grid: GridConfig = GridConfig()
+    survival: SurvivalConfig = SurvivalConfig()
     paths: PathsConfig = PathsConfig()
 
 
@@ -192,6 +193,7 @@ SECTIONS: Mapping[str, type[Struct]] = {
     "synthetic": SyntheticConfig,
     "venue": VenueConfig,
     "grid": GridConfig,
+    "survival": SurvivalConfig,
     "paths": PathsConfig,
 }
 

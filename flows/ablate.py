@@ -33,7 +33,7 @@ STEPS: tuple[tuple[str, dict[str, Any], tuple[str, ...]], ...] = (
     ("+ order book", {}, ("book",)),
     ("+ circuit breaker (ACB)", {}, ("book", "breaker")),
     ("+ forewarner", {}, ("book", "breaker", "forewarner")),
-    ("+ postures", {}, ("book", "breaker", "forewarner", "postures")),
+    ("+ postures", {}, ("book", "breaker", "forewarner", "postures", "survival")),
 )
 """Name, changed settings, layers."""
 
@@ -82,7 +82,7 @@ def ablate(plan: Plan, files: Sequence[Path], track: Callable[..., Iterable[Any]
     tables = [read_day(path) for path in files]
     layers = plan.layers(tables, files)
     there: dict[str, Any] = {"order book": layers.book, "circuit breaker": layers.breaker, "forewarner": layers.forewarner}
-    there["postures"] = layers.postures.changes
+    there["postures"] = layers.postures.changes or layers.survival
     absent = [name for name, layer in there.items() if not layer]
     steps: list[Step] = []
     before: Array | None = None
@@ -119,9 +119,9 @@ def _variant(plan: Plan, tables: Sequence[DayTable], name: str, changes: dict[st
     config = msgspec.structs.replace(plan.loaded.settings.engine, **changes)
     engine = layers.engine(config)
     engine.set_funding(plan.funding)
-    returns = []
+    watch, returns = layers.watch(), []
     for table in tables:
-        day = layers.run_day(engine, table.date, table_rows(table), plan.direction)
+        day = layers.run_day(engine, table.date, table_rows(table), plan.direction, watch)
         returns.append(day["honest_pnl"] / (day["honest_capital"] - day["honest_pnl"]))
     start = config.start_capital
     champion, honest = engine.capital / start - 1.0, engine.honest_capital / start - 1.0

@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import date, timedelta
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -17,7 +18,9 @@ from dolphin.config import LoadedConfig, config_hash
 from dolphin.engine.costs import FundingSeries
 from dolphin.engine.nd import NDAlphaEngine
 from dolphin.engine.records import table_rows
-from dolphin.errors import ConfigError, QualityError
+from dolphin.engine.schedule import minutes_by_posture
+from dolphin.engine.watch import RunWatch
+from dolphin.errors import QualityError
 from dolphin.report.files import write_run
 from dolphin.report.inputs import Bars, DayQuality, RunContext
 from dolphin.report.summary import Run, build_run
@@ -25,7 +28,7 @@ from dolphin.report.venue import VenueRun
 from dolphin.storage.day_table import DayTable, list_days, read_day
 from dolphin.storage.publish import publish, sha256_file
 from dolphin.storage.schema import DAY_MS, SHARES, day_start, gaps_of
-from dolphin.types import Array, Ints
+from dolphin.types import Array, Ints, Posture
 from flows.layers import Layers
 from flows.workspace import commit, new_run_folder, point_latest
 
@@ -79,9 +82,11 @@ def run_backtest(plan: Plan, days: Iterable[Path], *, started: float | None = No
     layers = plan.layers(tables, [Path(item["file"]) for item in files])
     engine = layers.engine(settings.engine)
     engine.set_funding(plan.funding)
+    watch = layers.watch()
     for table in tables:
-        result = layers.run_day(engine, table.date, table_rows(table), plan.direction)
+        result = layers.run_day(engine, table.date, table_rows(table), plan.direction, watch)
         refusals.update(result["refusals"])
+    replayed = layers if watch is None else layers.replaying(watch.schedule)
     context = RunContext(
         config=plan.loaded,
         config_hash=config_hash(settings.engine),
@@ -97,14 +102,15 @@ def run_backtest(plan: Plan, days: Iterable[Path], *, started: float | None = No
         flags=[*_flags(engine, plan, tables), *layers.flags],
         acb_mode=layers.acb_mode,
         notes=layers.notes,
-        layers=layers.record(),
+        layers=replayed.record(),
+        postures=_postures(layers, watch, tables),
         direction=plan.direction,
         open_position=engine.position.to_dict() if engine.position else None,
     )
     digest = hashlib.sha256((context.config_hash + "".join(f["sha256"] for f in files)).encode()).hexdigest()
     folder = new_run_folder(Path(settings.paths.runs), digest)
     if plan.venue:
-        context = replace(context, venue=_on_venue(plan, tables, engine, folder, layers))
+        context = replace(context, venue=_on_venue(plan, tables, engine, folder, replayed))
     context = replace(context, seconds=round(time.perf_counter() - began, 3))
     run = build_run(context, engine.trades, _bars(tables, engine))
     write_run(folder, run, publish)
@@ -113,16 +119,14 @@ def run_backtest(plan: Plan, days: Iterable[Path], *, started: float | None = No
 
 
 def _on_venue(plan: Plan, tables: Sequence[DayTable], engine: NDAlphaEngine, folder: Path, layers: Layers) -> VenueRun:
-    """The same days as orders in NautilusTrader; its files go into ``folder``."""
+    """The same days, in the same postures, as orders in NautilusTrader; its files go into ``folder``."""
     from flows.parity import first_difference, venue_of
 
     untimed = [table.date for table in tables if table.ts is None]
     if untimed:
         raise QualityError("a day table without times cannot be sent to a venue", path=plan.folder, hint=f"rebuild {untimed[0]}")
-    if layers.postures.changes:
-        raise ConfigError("--posture-file and --engine nautilus: a schedule is for the engine alone")
     twin = layers.engine(plan.loaded.settings.engine)
-    venue = venue_of(tables, plan.loaded.settings, plan.direction, plan.funding, twin)
+    venue = venue_of(tables, plan.loaded.settings, plan.direction, plan.funding, twin, layers.postures.at)
     try:
         difference = first_difference(engine.trades, venue.actor.engine.trades)
         parity = {"trades": len(engine.trades), "equal": not difference, "first_difference": difference}
@@ -130,6 +134,23 @@ def _on_venue(plan: Plan, tables: Sequence[DayTable], engine: NDAlphaEngine, fol
         return result
     finally:
         venue.close()
+
+
+def _postures(layers: Layers, watch: RunWatch | None, tables: Sequence[DayTable]) -> dict[str, Any] | None:
+    """What the summary says of postures; None where nothing but APEX was ever possible."""
+    schedule = layers.postures if watch is None else watch.schedule
+    if not schedule.changes:
+        return None
+    minutes: Counter[Posture] = Counter() if watch is None else watch.minutes
+    for table in tables if watch is None else ():
+        ts = table_times(table)
+        minutes.update(minutes_by_posture(table.date, ts, *schedule.of_day(table.date, ts)))
+    return {
+        "source": "file" if watch is None else "run",
+        "changes": [[ts_ms, posture.value] for ts_ms, posture in schedule.changes],
+        "minutes": {posture.value: minutes[posture] for posture in Posture if minutes[posture]},
+        "lowest_rm": None if watch is None else watch.lowest_rm,
+    }
 
 
 def table_times(table: DayTable) -> Ints:

@@ -14,6 +14,7 @@ from flows.cli_data import data_app
 from flows.cli_forewarner import forewarner_app
 from flows.cli_grid import add_grid_verbs
 from flows.cli_options import ConfigOption, SetOption, loaded_config
+from flows.cli_posture import add_posture_verb
 from flows.cli_runs import add_run_verbs
 from flows.console import Outcome, verb
 
@@ -142,6 +143,7 @@ def config_diff(config: ConfigOption = None, changes: SetOption = None) -> Outco
 
 add_run_verbs(app)
 add_grid_verbs(app)
+add_posture_verb(app)
 
 if __name__ == "__main__":
     main()

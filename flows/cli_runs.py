@@ -66,7 +66,7 @@ def backtest(
     stack: Annotated[Stack, typer.Option(help="full: order book, circuit breaker, forewarner, postures.")] = Stack.ENGINE,
     book: Annotated[Path | None, typer.Option(help="Full stack: folder of recorded book features, one parquet a day.")] = None,
     macro: Annotated[Path | None, typer.Option(help="Full stack: folder with funding, DVOL, fear and greed, taker ratio.")] = None,
-    posture_file: Annotated[Path | None, typer.Option(help='Full stack: JSON {"YYYY-MM-DD": "STALKER"}; other days are APEX.')] = None,
+    posture_file: Annotated[Path | None, typer.Option(help="Full stack: JSON of postures; without it they follow from the run.")] = None,
     forewarner: Annotated[Path | None, typer.Option(help="Full stack: table of trials (`dolphin forewarner train`).")] = None,
     ablate: Annotated[bool, typer.Option("--ablate", help="Run the engine alone and with each layer added; table and page.")] = False,
     funding: Annotated[Path | None, typer.Option(help="Funding rates (parquet: ts, symbol, funding_rate) for the honest ledger.")] = None,

@@ -113,9 +113,14 @@ def stream_way(store: KlineStore, tables: Sequence[DayTable], settings: Settings
 
 
 def venue_of(
-    tables: Sequence[DayTable], settings: Settings, direction: int, funding: Any = None, engine: NDAlphaEngine | None = None
+    tables: Sequence[DayTable],
+    settings: Settings,
+    direction: int,
+    funding: Any = None,
+    engine: NDAlphaEngine | None = None,
+    postures: Callable[[int], str | None] | None = None,
 ) -> Any:
-    """A ``VenueBacktest`` that has run; ``engine``: with layers attached already.
+    """A ``VenueBacktest`` that has run; ``engine``: with layers attached already; ``postures``: by the bar's close, ms.
 
     Raises ``MissingDependency`` without NautilusTrader, ``ConfigError`` for odd symbols.
     """
@@ -127,7 +132,7 @@ def venue_of(
     lane = next(name for name, side in LANES.items() if side == direction)
     seconds = tables[0].bar_seconds or 60
     config = DolphinActorConfig(lane=lane, bar_seconds=seconds, engine=settings.engine, orders=settings.venue)
-    return VenueBacktest.build(config, [table_rows(table) for table in tables], funding, engine).run()
+    return VenueBacktest.build(config, [table_rows(table) for table in tables], funding, engine, postures).run()
 
 
 def venue_way(tables: Sequence[DayTable], settings: Settings, direction: int) -> tuple[list[dict[str, Any]], float, float]:

@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import datetime as dt
-import json
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from dolphin.config import Settings, SyntheticConfig, config_hash
 from dolphin.engine.breaker import AdaptiveCircuitBreaker, day_factors
 from dolphin.engine.schedule import PostureSchedule
-from dolphin.errors import ConfigError, DataError, MalformedFile, QualityError
+from dolphin.errors import DataError, QualityError
 from dolphin.storage.book_file import RecordedOrderBook, write_book_day
 from dolphin.storage.day_table import DayTable, read_day
 from dolphin.storage.indicators import MacroSeries, daily_indicators, first_indicators, read_series, w750_of_days
@@ -21,12 +19,13 @@ from dolphin.synthetic.book import SyntheticBook
 from dolphin.synthetic.market import SyntheticMarket
 from dolphin.types import Posture
 from flows.layers import Layers
+from flows.postures import read_postures
 from flows.workspace import cache_folder
 
 if TYPE_CHECKING:
     from dolphin.forewarner.forewarner import ForewarnerHistory
 
-__all__ = ["Sources", "archived_factors", "cached_books", "full_stack", "layers_again", "macro_sources", "read_postures"]
+__all__ = ["Sources", "archived_factors", "cached_books", "full_stack", "layers_again", "macro_sources"]
 
 SNAPSHOT_MS = 10_000
 """Snapshots of the cached synthetic books: one every 10 s makes three days of 48 assets in seconds."""
@@ -43,7 +42,8 @@ KNOWN_FILES: Mapping[str, tuple[str, ...]] = {
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Sources:
     """What the layers are made of, None = nothing. ``book``: folder of recorded book features (the synthetic market brings its own);
-    ``macro``: of ``KNOWN_FILES`` or an eigenvalue archive; ``forewarner``: table of trials; ``posture_file``: see ``read_postures``.
+    ``macro``: of ``KNOWN_FILES`` or an eigenvalue archive; ``forewarner``: table of trials; ``posture_file``: see
+    ``flows.postures``, without it postures are computed from the run.
     """
 
     book: Path | None = None
@@ -74,6 +74,7 @@ def full_stack(settings: Settings, tables: Sequence[DayTable], paths: Iterable[P
         breaker=AdaptiveCircuitBreaker(indicators.by_date(), w750_of_days(list(paths)), assets=assets),
         forewarner=_history(forewarner, settings, tables) if forewarner is not None else None,
         postures=read_postures(sources.posture_file) if sources.posture_file is not None else PostureSchedule(),
+        survival=settings.survival if sources.posture_file is None else None,
         notes=(*indicators.gaps, *missing),
         lacks=tuple(name for name, lacking in lacks if lacking),
         sources={
@@ -99,7 +100,7 @@ def layers_again(record: Mapping[str, Any], settings: Settings, paths: Sequence[
     given: dict[str, Any] = {name: Path(record[name]) if record[name] else None for name in ("book", "macro", "forewarner")}
     layers = full_stack(settings, [read_day(path) for path in paths], paths, direction, Sources(**given))
     schedule = PostureSchedule(tuple((ts, Posture(posture)) for ts, posture in record["postures"]))
-    return replace(layers, postures=schedule)
+    return layers.replaying(schedule)
 
 
 def _text(path: Path | None) -> str | None:
@@ -129,22 +130,6 @@ def macro_sources(folder: Path) -> list[MacroSeries]:
         known = ", ".join(name for names in KNOWN_FILES.values() for name in names)
         raise QualityError("no series of the circuit breaker", path=folder, hint=f"known names: {known}")
     return found
-
-
-def read_postures(path: Path) -> PostureSchedule:
-    """Postures by UTC day from JSON; days that it does not name are APEX.
-
-    Raises ``MalformedFile`` for what is no such file, ``ConfigError`` for an unknown posture.
-    """
-    try:
-        record = json.loads(path.read_text(encoding="utf-8"))
-        schedule = {dt.date.fromisoformat(day).isoformat(): posture for day, posture in record.items()}
-    except (OSError, ValueError, AttributeError, TypeError) as error:
-        raise MalformedFile(f"not a posture schedule ({error})", path=path, hint='{"YYYY-MM-DD": "STALKER"}') from error
-    try:
-        return PostureSchedule.by_day(schedule)
-    except ConfigError as error:
-        raise ConfigError(f"{path}: {error}") from error
 
 
 def cached_books(settings: Settings, config: SyntheticConfig) -> Path:

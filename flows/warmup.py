@@ -19,7 +19,9 @@ def compile_kernels() -> dict[str, Any]:
     Returns ``{"seconds", "cache"}``.
     """
     from dolphin import NDAlphaEngine, Scanner, load_profile, scan_batch
+    from dolphin.config import SurvivalConfig
     from dolphin.engine.records import DayRows
+    from dolphin.engine.watch import RunWatch
     from dolphin.kernels._jit import cache_dir
 
     started = time.perf_counter()
@@ -37,6 +39,7 @@ def compile_kernels() -> dict[str, Any]:
     engine.process_bar(-0.03, dict(zip(names, closes[-1].tolist(), strict=True)))
     engine.end_day()
     _explain(engine, names)
+    RunWatch(SurvivalConfig()).run_day(NDAlphaEngine(load_profile()), "1970-01-01", DayRows(names, closes, signal, signal, signal * 0, ts))
     folder = cache_dir()
     for other in folder.parent.glob("kernels-*"):
         if other != folder and time.time() - other.stat().st_mtime > OLD_SECONDS:

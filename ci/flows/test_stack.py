@@ -25,8 +25,9 @@ from flows.ablate import STEPS, Ablation, Step, ablation_page, paired_interval
 from flows.backtest import Plan, run_backtest
 from flows.console import progress
 from flows.layers import Layers
+from flows.postures import read_postures
 from flows.scans import cached_scan
-from flows.stack import Sources, cached_books, full_stack, macro_sources, read_postures
+from flows.stack import Sources, cached_books, full_stack, macro_sources
 from flows.synth import cached_market
 
 CLI = [sys.executable, "-m", "flows.cli"]
@@ -48,8 +49,8 @@ def market(tmp_path_factory):
 
 
 def run(layers, settings, tables):
-    engine = layers.engine(settings.engine)
-    days = [layers.run_day(engine, t.date, table_rows(t)) for t in tables]
+    engine, watch = layers.engine(settings.engine), layers.watch()
+    days = [layers.run_day(engine, t.date, table_rows(t), watch=watch) for t in tables]
     return engine, days
 
 

@@ -42,7 +42,7 @@ def whole_stack(files, direction):
     """An engine that has run the days of ``files`` with every layer."""
     tables = tables_of(files)
     layers = full_stack(SETTINGS, tables, files.paths, direction, Sources(book=files.book, macro=files.macro))
-    layers = replace(layers, forewarner=VerdictTable(VERDICTS), postures=PostureSchedule(tuple(POSTURES)))
+    layers = replace(layers, forewarner=VerdictTable(VERDICTS)).replaying(PostureSchedule(tuple(POSTURES)))
     return run(layers, tables, direction)
 
 
@@ -87,7 +87,7 @@ class Neutral:
 def test_boost_1_and_beta_0_are_exactly_the_plain_run(files, book):
     """Trades and the whole state, random stream included; set in mid-day on every bar, too."""
     tables = tables_of(files)[:4]
-    layers = full_stack(SETTINGS, tables, files.paths[:4], -1, Sources(book=files.book if book else None))
+    layers = full_stack(SETTINGS, tables, files.paths[:4], -1, Sources(book=files.book if book else None)).replaying(PostureSchedule())
     plain, neutral = run(replace(layers, breaker=None), tables), run(replace(layers, breaker=Neutral()), tables)
     assert neutral.trades == plain.trades
     assert neutral.snapshot() == plain.snapshot()
@@ -125,7 +125,9 @@ def test_what_a_date_lacks_is_said(files):
     layers = full_stack(SETTINGS, tables_of(files), files.paths, -1, Sources(book=files.book, macro=files.macro))
     days = ("dvol_btc: no value for 2025-01-03", "dvol_btc: no value for 2025-01-05", "taker: no value for 2025-01-04")
     assert layers.notes == (*days, "2025-01-05: no order book")
-    assert layers.flags == ("macro_missing", "book_missing", "forewarner_missing")
+    lacks = ("macro_missing", "book_missing", "forewarner_missing")
+    assert layers.flags == ("posture_without_forewarner", "posture_without_dvol", *lacks)
+    assert layers.replaying(PostureSchedule()).flags == lacks
 
 
 @pytest.mark.parametrize(

@@ -46,8 +46,7 @@ def product(files, direction, parts):
         layers,
         breaker=layers.breaker if "macro" in parts else None,
         forewarner=VerdictTable(VERDICTS) if "verdicts" in parts else None,
-        postures=PostureSchedule(tuple(POSTURES) if "postures" in parts else ()),
-    )
+    ).replaying(PostureSchedule(tuple(POSTURES) if "postures" in parts else ()))
     engine = layers.engine(SETTINGS.engine)
     days = [layers.run_day(engine, table.date, table_rows(table), direction) for table in tables]
     return engine.trades, layers, days
@@ -101,18 +100,18 @@ def test_any_choice_of_layers_equals_the_oracle(files, direction, parts):
 
 @BOTH
 def test_the_pipeline_from_synthetic_klines_equals_the_oracle(tmp_path, direction):
-    """Scanned day tables and the cached books, as ``dolphin backtest --stack full`` makes them without any argument."""
+    """Day tables, cached books and the postures that follow, as ``dolphin backtest --stack full`` makes them without any argument."""
     settings = Settings(synthetic=SyntheticConfig(assets=14, days=8, bar_seconds=300), paths=PathsConfig(cache=str(tmp_path)))
     folder, _ = cached_scan(KlineStore(cached_market(settings, progress)), settings, "", "", track=progress)
     paths = list_days(folder)
     tables = [read_day(path) for path in paths]
     layers = full_stack(settings, tables, paths, direction, Sources(synthetic=True))
-    engine = layers.engine(settings.engine)
+    engine, watch = layers.engine(settings.engine), layers.watch()
     for table in tables:
-        layers.run_day(engine, table.date, table_rows(table), direction)
-    oracle = OracleStack(
-        settings.engine, paths, direction=direction, book=cached_books(settings, settings.synthetic), macro=tmp_path / "none"
-    )
+        layers.run_day(engine, table.date, table_rows(table), direction, watch)
+    books, found = cached_books(settings, settings.synthetic), [(ts, posture.value) for ts, posture in watch.changes]
+    assert len(found) > 8, "postures follow from the run and its books"
+    oracle = OracleStack(settings.engine, paths, direction=direction, book=books, macro=tmp_path / "none", postures=found)
     assert_same_trades(engine.trades, oracle.run())
     assert len(engine.trades) > 20
     assert {day["beta"] for day in oracle.days.values()} == {0.2, 0.8}

@@ -35,7 +35,7 @@ def test_two_of_three_members_keep_cell_and_lock_and_one_alone_says_that_it_cann
         assert lock.renew()
         os.kill(cluster.members[1].pid, signal.SIGKILL)
         began = time.monotonic()
-        with pytest.raises(MissingDependency, match="grid test-|CP subsystem did not answer within 3 s: have most members gone"):
+        with pytest.raises(MissingDependency, match=r"grid test-|CP subsystem did not answer within 3 s: have most members gone"):
             cell.write(safety(seq=seq + 1), lock.fence)
         assert time.monotonic() - began < 10.0
     finally:

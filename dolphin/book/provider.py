@@ -18,7 +18,7 @@ import numpy as np
 from dolphin.book.day import BookDay, check_book_day
 from dolphin.book.tracker import BookTracker
 from dolphin.errors import ConfigError, QualityError
-from dolphin.kernels.book_features import MACRO, macro_nb
+from dolphin.kernels.book_features import MACRO, is_stale_nb, macro_nb, watch_books_nb
 from dolphin.kernels.book_samples import sample_macro_nb, sample_rows_nb
 from dolphin.kernels.order_book import NOTHING, Samples, market_multiplier_nb, no_samples
 from dolphin.types import BOOK_FEATURES, BOOK_STALE_MS, OB_MACRO, Array, Ints
@@ -40,8 +40,8 @@ class BookProvider(ABC):
     def __init__(self, direction: int = -1) -> None:
         if direction not in (-1, 1):
             raise ConfigError(f"direction = {direction!r} is neither -1 (SHORT) nor 1 (LONG)")
-        self.direction = direction
-        self._fields = np.array([_MA5, _PERSISTENCE, _WITHDRAWAL, _QUALITY, _BUY if direction < 0 else _SELL])
+        self.direction, self._fill = direction, _BUY if direction < 0 else _SELL
+        self._fields = np.array([_MA5, _PERSISTENCE, _WITHDRAWAL, _QUALITY, self._fill])
         self._macro_of: tuple[int, Array] | None = None
         self._asked: tuple[dict[str, int], tuple[str, ...], Ints] | None = None
 
@@ -87,7 +87,18 @@ class BookProvider(ABC):
     def ob_stale(self, ts_ms: int) -> bool:
         """For the watchdog: true when no asset, or fewer than half of them, has a snapshot of the last 5 s."""
         macro = self._macro(ts_ms)
-        return macro is None or bool(macro[6] == macro[5] or 2 * macro[6] > macro[5])
+        return macro is None or bool(is_stale_nb.py_func(macro[5], macro[6]))
+
+    def sensors(self, ts: Ints) -> Array:
+        """For the watchdog, at each of ``ts`` int64[n] ms: float64[n, 3] of ``ob_stale`` (0 or 1) and, over fresh assets, the medians of
+        depth_quality and of the lane's fill_probability; NaN = not known."""
+        out, first = np.empty((len(ts), 3)), np.zeros(1, dtype=np.int64)
+        nothing = np.empty((1, 0, len(BOOK_FEATURES))), np.empty((1, 0), dtype=np.int64)
+        for i, now in enumerate(ts.tolist()):
+            rows = self._rows(now)
+            books, taken = nothing if rows is None else (rows[1][None], rows[2][None])
+            watch_books_nb(_read_only(books), _read_only(taken), first, ts[i : i + 1], self._fill, out[i : i + 1])
+        return out
 
     def fill_row(self, assets: Sequence[str], direction: int, ts_ms: int, asset_out: Array, macro_out: Array) -> None:
         """All answers of one moment at once, NaN = nothing known: ``asset_out`` float64[n_assets, 5] (``OB_ASSET``), ``macro_out``
@@ -159,6 +170,7 @@ class TableOrderBook(BookProvider):
         self._places = [{name: i for i, name in enumerate(day.symbols)} for day in self._days]
         self._found: tuple[int, tuple[dict[str, int], Array, Ints] | None] = (-1, None)
         self._macros: dict[tuple[int, int], tuple[Any, Array]] = {}
+        self._watched: dict[int, tuple[Ints, Array]] = {}
 
     def recorded_rows(self, assets: Sequence[str], direction: int, ts: Ints) -> tuple[Ints, Samples]:
         """Which sample says at each of ``ts`` int64[n] ms exactly what ``fill_row`` would, and the samples of that day, not copied.
@@ -176,6 +188,24 @@ class TableOrderBook(BookProvider):
         done, macro = self._macros.setdefault((d, direction), (np.zeros(n, dtype=np.bool_), np.empty((n, len(OB_MACRO)))))
         sample_macro_nb(day.features, day.snapshot_ts, day.ts, direction, rows, done, macro)
         return rows, Samples(day.features, macro, self._columns(self._places[d], assets), self._fields)
+
+    def sensors(self, ts: Ints) -> Array:
+        out = np.empty((len(ts), 3))
+        which = np.searchsorted(self._firsts, ts, side="right") - 1
+        for d in np.unique(which).tolist():
+            mine = which == d
+            out[mine] = self._sensors_of(d, ts[mine]) if d >= 0 else (1.0, np.nan, np.nan)
+        return out
+
+    def _sensors_of(self, d: int, ts: Ints) -> Array:
+        """Of recorded day ``d``; the last answer is kept, for whoever runs the same day again."""
+        asked, out = self._watched.get(d, (np.empty(0, dtype=np.int64), np.empty((0, 3))))
+        if not np.array_equal(asked, ts):
+            day, out = self._days[d], np.empty((len(ts), 3))
+            at = np.searchsorted(day.ts, ts, side="right") - 1
+            watch_books_nb(day.features, day.snapshot_ts, at, ts, self._fill, out)
+            self._watched[d] = (ts, out)
+        return out
 
     def _rows(self, ts_ms: int) -> tuple[dict[str, int], Array, Ints] | None:
         if self._found[0] != ts_ms:

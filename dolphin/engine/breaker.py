@@ -17,7 +17,17 @@ from dolphin.engine.order_book import OrderBookProvider
 from dolphin.errors import ConfigError, QualityError
 from dolphin.types import Array
 
-__all__ = ["FIRST_SCANS", "AdaptiveCircuitBreaker", "Factors", "base_boost", "book_beta_factor", "count_signals", "day_factors", "score"]
+__all__ = [
+    "FIRST_SCANS",
+    "AdaptiveCircuitBreaker",
+    "Factors",
+    "base_boost",
+    "book_beta_factor",
+    "checked_boost",
+    "count_signals",
+    "day_factors",
+    "score",
+]
 
 FIRST_SCANS: Final = 10
 """Indicator scans of a day whose medians are its factors."""
@@ -174,6 +184,13 @@ class AdaptiveCircuitBreaker:
     def _warn(self, text: str) -> None:
         if text not in self.warnings:
             self.warnings.append(text)
+
+
+def checked_boost(boost: float, beta: float) -> tuple[float, float]:
+    """Boost and beta as the engine takes them. Raises ``QualityError`` for a boost outside (0, 10] or a beta outside [0, 10]."""
+    if not (0.0 < boost <= 10.0 and 0.0 <= beta <= 10.0):
+        raise QualityError(f"circuit breaker gave boost {boost!r}, beta {beta!r}", hint="boost in (0, 10], beta in [0, 10], both finite")
+    return float(boost), float(beta)
 
 
 def _step(value: float, full: float, half: float) -> float:

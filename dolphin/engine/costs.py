@@ -19,10 +19,14 @@ class UniformDraws:
     """The stream ``RandomState(seed).random_sample()``, in blocks; its whole state is ``(seed, draws used)``."""
 
     def __init__(self, seed: int, used: int = 0) -> None:
-        self._random = np.random.RandomState(seed)
+        self._seed, self._random = seed, np.random.RandomState(seed)
         self._random.random_sample(used)
         self.base = used
         self.values: Array = self._random.random_sample(BLOCK)
+
+    def at(self, used: int) -> UniformDraws:
+        """The stream where ``used`` draws are used: this one when it still holds the place, else a new one."""
+        return self if self.base <= used <= self.base + len(self.values) else UniformDraws(self._seed, used)
 
     def refill(self, used: int) -> None:
         """Drop what was used (``used`` counts from the start of the stream), add a block."""

@@ -9,12 +9,14 @@ from __future__ import annotations
 import datetime as dt
 import math
 from collections.abc import Mapping, Sequence
+from copy import copy
 from typing import Any
 
 import numpy as np
 
 from dolphin.config import EngineConfig, config_hash
 from dolphin.engine import snapshot as codec
+from dolphin.engine.breaker import checked_boost
 from dolphin.engine.costs import NO_FUNDING, FundingSeries, UniformDraws
 from dolphin.engine.forewarner import DayVerdict, judge_day
 from dolphin.engine.history import LiveRows, PriceHistory, read_only_frame
@@ -110,7 +112,7 @@ class NDAlphaEngine:
 
         Raises ``QualityError`` for a value that is not finite, a boost outside (0, 10] or a negative beta.
         """
-        boost, beta = _checked_boost(boost, beta)
+        boost, beta = checked_boost(boost, beta)
         state = self._state[0]
         if state["open"] and state["boost"] >= 1.25 and boost < 1.10:
             state["acb_exit_due"] = 1
@@ -137,7 +139,7 @@ class NDAlphaEngine:
         boost, beta = 1.0, 0.0
         if self._acb is not None:
             day = self._acb.get_dynamic_boost_for_date(date_str, self._ob)
-            boost, beta = _checked_boost(day["boost"], day["beta"])
+            boost, beta = checked_boost(day["boost"], day["beta"])
         verdict = DayVerdict(McStatus.OFF, 1.0)
         if self._forewarner is not None:
             verdict = judge_day(self._forewarner, self._base_cfg, date_str, self.config.max_leverage, boost)
@@ -214,8 +216,7 @@ class NDAlphaEngine:
     def end_day(self) -> dict[str, Any]:
         """Close the UTC day (not the position) and return its result."""
         state = self._state[0]
-        hibernating = POSTURES[int(state["posture"])] is Posture.HIBERNATE
-        if hibernating and state["open"] and state["row_in_day"] == 0:
+        if state["open"] and state["row_in_day"] == 0 and POSTURES[int(state["posture"])] is Posture.HIBERNATE:
             self._close_between_bars(ExitReason.HIBERNATE_HALT)
         self._fold_live()
         position = self.position
@@ -309,26 +310,32 @@ class NDAlphaEngine:
         """
         saved = codec.decode(data, config_hash(config))
         engine = cls(config)
-        engine._history.assets = list(saved.assets)
-        engine._history.tail = np.frombuffer(saved.tail).reshape(IRP_WINDOW, len(saved.assets)).copy()
-        engine._history.away = {name: np.frombuffer(prices).copy() for name, prices in saved.away.items()}
-        engine._state = np.frombuffer(saved.state, dtype=STATE).copy()
-        engine._held, engine._date, engine._banned = saved.held, saved.date, set(saved.banned)
-        engine._refusals = np.array(saved.refusals, dtype=np.int64)
-        engine.trades, engine.funding_missing = list(saved.trades), saved.funding_missing
+        engine.trades, engine._date = list(saved.trades), saved.date
+        engine.rewind(saved.checkpoint())
         engine._day_trades = engine.trades[len(engine.trades) - saved.day_trades :] if saved.day_trades else []
-        engine._draws = UniformDraws(config.seed, int(engine._state["draws_used"][0]))
-        engine._lay_out()
         return engine
 
     def restored(self, data: bytes) -> NDAlphaEngine:
         """``restore`` under this engine's configuration and with its layers: book, breaker, forewarner, funding."""
         engine = NDAlphaEngine.restore(self.config, data)
-        engine.set_ob_engine(self._ob)
-        engine.set_acb(self._acb)
-        engine.set_mc_forewarner(self._forewarner, self._base_cfg)
+        engine._ob, engine._acb, engine._forewarner, engine._base_cfg = self._ob, self._acb, self._forewarner, self._base_cfg
         engine.set_funding(self._funding)
         return engine
+
+    def checkpoint(self) -> codec.Checkpoint:
+        """Where the engine stands between two days, for ``rewind``: in memory, and its cost does not grow with the trades."""
+        if self._date:
+            raise DolphinError(f"{self._date} is open: a checkpoint lies between days")
+        counts = self._refusals.copy(), len(self.trades), self.funding_missing
+        return codec.Checkpoint(self._state.copy(), copy(self._history), self._held, self._banned_now(), *counts)
+
+    def rewind(self, to: codec.Checkpoint) -> None:
+        """Stand at ``to`` again, as if the days since had not been: they can be run once more, and otherwise."""
+        self._state, self._history, self._refusals = to.state.copy(), copy(to.history), to.refusals.copy()
+        self._held, self._banned, self.funding_missing = to.held, set(to.banned), to.funding_missing
+        del self.trades[to.trades :]
+        self._draws = self._draws.at(int(self._state["draws_used"][0]))
+        self._lay_out()
 
     def _advance(self, frame: Frame, book: Book, codes: Any, span: tuple[int, int]) -> list[dict[str, Any]]:
         row, end = span
@@ -355,8 +362,7 @@ class NDAlphaEngine:
         return records
 
     def _close_between_bars(self, reason: ExitReason) -> None:
-        used = int(self._state["draws_used"][0])
-        draws = self._draws.values[used - self._draws.base :]
+        draws = self._draws.values[int(self._state["draws_used"][0]) - self._draws.base :]
         trade = self._out_trades[:1]
         close_position_nb(self._params, self._state, int(reason), self._ob is not None, draws, self._funding_rows, trade)
         self._record(trade, self._held)
@@ -392,9 +398,3 @@ class NDAlphaEngine:
         if self._live is not None:
             self._history.fold(self._live.block, self._live.used)
             self._live = None
-
-
-def _checked_boost(boost: float, beta: float) -> tuple[float, float]:
-    if not (0.0 < boost <= 10.0 and 0.0 <= beta <= 10.0):
-        raise QualityError(f"circuit breaker gave boost {boost!r}, beta {beta!r}", hint="boost in (0, 10], beta in [0, 10], both finite")
-    return float(boost), float(beta)

@@ -3,17 +3,32 @@
 from __future__ import annotations
 
 import hashlib
-from typing import Any
+from collections.abc import Collection
+from typing import Any, NamedTuple
 
 import msgspec
+import numpy as np
 
+from dolphin.engine.history import PriceHistory
 from dolphin.errors import ConfigError, MalformedFile
-from dolphin.types import IRP_WINDOW, STATE
+from dolphin.types import IRP_WINDOW, STATE, Ints
 
-__all__ = ["VERSION", "Snapshot", "decode", "encode"]
+__all__ = ["VERSION", "Checkpoint", "Snapshot", "decode", "encode"]
 
 VERSION = b"dolphin-engine-1\n"
 _DIGEST = 16
+
+
+class Checkpoint(NamedTuple):
+    """The engine between two days, in memory: its own arrays, nothing encoded. ``trades``: how many there were."""
+
+    state: Any
+    history: PriceHistory
+    held: str
+    banned: Collection[str]
+    refusals: Ints
+    trades: int
+    funding_missing: bool
 
 
 class Snapshot(msgspec.Struct, frozen=True, kw_only=True):
@@ -31,6 +46,15 @@ class Snapshot(msgspec.Struct, frozen=True, kw_only=True):
     day_trades: int
     trades: list[dict[str, Any]]
     funding_missing: bool
+
+    def checkpoint(self) -> Checkpoint:
+        """The same as an engine takes it; ``trades`` and the day are not in it."""
+        history = PriceHistory()
+        history.assets = list(self.assets)
+        history.tail = np.frombuffer(self.tail).reshape(IRP_WINDOW, len(self.assets)).copy()
+        history.away = {name: np.frombuffer(prices).copy() for name, prices in self.away.items()}
+        state, refusals = np.frombuffer(self.state, dtype=STATE), np.array(self.refusals, dtype=np.int64)
+        return Checkpoint(state, history, self.held, self.banned, refusals, len(self.trades), self.funding_missing)
 
 
 def encode(snapshot: Snapshot) -> bytes:

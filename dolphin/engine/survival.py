@@ -8,14 +8,14 @@ No clock is read: minutes since the last evaluation come in. Source: specificati
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, fields
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, fields, replace
 from numbers import Real
-from operator import attrgetter
-from typing import Any, Final, NamedTuple
+from typing import Final, NamedTuple
 
 from dolphin.config import SurvivalConfig
 from dolphin.errors import ConfigError
+from dolphin.kernels import survival as law
 from dolphin.types import McStatus, Posture, SafetyRecord
 
 __all__ = [
@@ -36,26 +36,27 @@ __all__ = [
     "posture_of",
     "recover",
     "relative_fill",
+    "senses_of",
 ]
 
-PLAN_FILL: Final = 0.62
-"""Fill probability of a maker order that the plan reckons with."""
-
-_MC: Final[Mapping[str, float]] = {McStatus.OK: 1.0, McStatus.ORANGE: 0.5, McStatus.RED: 0.1}
-_LEVELS: Final = ((Posture.APEX, 0.90), (Posture.STALKER, 0.75), (Posture.TURTLE, 0.50))
-_RANK: Final = {posture: rank for rank, posture in enumerate(reversed(Posture))}
-_DOWN, _UP = 2, 5
+_RANK: Final = {posture: rank for rank, posture in enumerate(law.POSTURES)}
+_STATUS: Final[Mapping[str, int]] = {status: k for k, status in enumerate(McStatus) if status is not McStatus.OFF}
+_FLOORS: Final = ("mc_orange_floor", "ob_stale_floor")
+_cat1, _cat2, _cat3 = law.cat1_nb.py_func, law.cat2_nb.py_func, law.cat3_nb.py_func
+_cat4, _cat5, _categories = law.cat4_nb.py_func, law.cat5_nb.py_func, law.categories_nb.py_func
+_combine, _evaluate, _recover = law.combine_nb.py_func, law.evaluate_nb.py_func, law.recover_nb.py_func
+_impaired, _level, _step = law.impaired_nb.py_func, law.level_nb.py_func, law.step_nb.py_func
+_relative_fill, _unit = law.relative_fill_nb.py_func, law.unit_nb.py_func
 
 
 def cat1(hz_nodes: float | None, heartbeat_age_s: float | None) -> float:
     """0 when the grid has no member or the heartbeat is older than 30 s, else 1."""
-    return 1.0 if _or(hz_nodes, 0.0) >= 1 and _or(heartbeat_age_s, math.inf) <= 30 else 0.0
+    return _cat1(_number(hz_nodes), _number(heartbeat_age_s))
 
 
 def cat2(mc_status: str | None, staleness_hours: float | None) -> float:
     """``{OK 1, ORANGE 0.5, RED 0.1} * exp(-max(0, hours - 6)/3)``. Any other status, OFF too, counts as RED."""
-    status = _MC.get(mc_status, _MC[McStatus.RED]) if isinstance(mc_status, str) else _MC[McStatus.RED]
-    return status * math.exp(-max(0.0, _or(staleness_hours, math.inf) - 6.0) / 3.0)
+    return _cat2(_status(mc_status), _number(staleness_hours))
 
 
 def cat3(ob_stale: bool | None, depth_quality: float | None, fill_prob: float | None) -> float:
@@ -63,28 +64,22 @@ def cat3(ob_stale: bool | None, depth_quality: float | None, fill_prob: float | 
 
     ``ob_stale`` that cannot be read: the lower of the two.
     """
-    fresh = 0.3 + 0.7 * _clamp(min(_or(depth_quality, 0.0), _or(fill_prob, 0.0)))
-    unread = ob_stale is None or not math.isfinite(ob_stale)
-    return min(0.5, fresh) if unread else 0.5 if ob_stale else fresh
+    return _cat3(_number(ob_stale), _number(depth_quality), _number(fill_prob))
 
 
 def cat4(t_since_spike_min: float | None) -> float:
     """``0.3 + 0.7*(1 - exp(-t/60))``, t in minutes since DVOL rose >= 15 % within 60 min; None or inf: no spike, 1. NaN counts as t = 0."""
-    if t_since_spike_min is None or t_since_spike_min == math.inf:
-        return 1.0
-    return 0.3 + 0.7 * (1.0 - math.exp(-max(0.0, _or(t_since_spike_min, 0.0)) / 60.0))
+    return _cat4(math.inf if t_since_spike_min is None else float(t_since_spike_min))
 
 
 def cat5(drawdown: float | None) -> float:
     """``1/(1 + exp(30*(drawdown - 0.12)))``, drawdown from the peak of marked equity, clamped to [0, 1]; unknown counts as 1."""
-    return 1.0 / (1.0 + math.exp(30.0 * (_clamp(_or(drawdown, 1.0)) - 0.12)))
+    return _cat5(_number(drawdown))
 
 
 def combine(cat1: float, cat2: float, cat3: float, cat4: float, cat5: float) -> float:
     """Target of Rm: ``cat1*cat5*min(cat2, cat4)*cat3``, halved when two or more of Cat2, Cat3, Cat4 are < 0.8. Not finite counts as 0."""
-    c1, c2, c3, c4, c5 = (_clamp(c) for c in (cat1, cat2, cat3, cat4, cat5))
-    target = c1 * c5 * min(c2, c4) * c3
-    return target * 0.5 if _impaired(c2, c3, c4) >= 2 else target
+    return _combine(cat1, cat2, cat3, cat4, cat5)
 
 
 def recover(last: float, target: float, dt_min: float, cadence_min: float = 1.0) -> float:
@@ -92,21 +87,17 @@ def recover(last: float, target: float, dt_min: float, cadence_min: float = 1.0)
 
     ``dt`` = ``dt_min`` clamped to [0, 2 cadences]: neither an outage nor a clock that jumps lifts Rm in one step. Not finite counts as 0.
     """
-    last, target = _clamp(last), _clamp(target)
-    if target <= last:
-        return target
-    dt = min(max(0.0, _or(dt_min, 0.0)), 2.0 * cadence_min)
-    return last + min(min(1.0, 0.02 * dt) * (target - last), 0.05 * dt)
+    return _recover(last, target, dt_min, cadence_min)
 
 
 def posture_of(rm: float) -> Posture:
     """Level of ``rm`` without hysteresis: >= 0.90 APEX, >= 0.75 STALKER, >= 0.50 TURTLE, else HIBERNATE (NaN too)."""
-    return next((posture for posture, least in _LEVELS if rm >= least), Posture.HIBERNATE)
+    return law.POSTURES[_level(rm)]
 
 
 def relative_fill(median_fill_probability: float) -> float:
     """``min(1, median fill probability over the universe / 0.62)``: relative to plan. NaN stays NaN."""
-    return min(median_fill_probability / PLAN_FILL, 1.0)
+    return _relative_fill(median_fill_probability)
 
 
 class PostureMachine:
@@ -116,32 +107,22 @@ class PostureMachine:
     """
 
     def __init__(self, start: str = "HIBERNATE", cap: str = "APEX") -> None:
-        self._cap = Posture(cap)
-        self.posture = _lower(Posture(start), self._cap)
-        self._run: list[Posture] = []
+        self._cap = _RANK[Posture(cap)]
+        rank = min(_RANK[Posture(start)], self._cap)
+        self._held = (rank, 0, rank)
+
+    @property
+    def posture(self) -> Posture:
+        """Posture after the last evaluation."""
+        return law.POSTURES[self._held[0]]
 
     def step(self, rm: float, cat1: float = 1.0, *, halt: bool = False, floor: Posture = Posture.HIBERNATE) -> Posture:
         """One evaluation. ``cat1`` = 0, ``halt`` (kill switch, nonsense on a sensor) or an ``rm`` that is not finite: HIBERNATE at once.
 
         ``floor``: this level counts as no lower.
         """
-        if halt or not cat1 > 0 or not math.isfinite(rm):
-            return self._move(Posture.HIBERNATE)
-        level = _lower(_higher(posture_of(rm), floor), self._cap)
-        here, rank = _RANK[self.posture], _RANK[level]
-        if rank == here or (self._run and (_RANK[self._run[0]] < here) != (rank < here)):
-            self._run = []
-        if rank < here:
-            self._run.append(level)
-            return self._move(level) if len(self._run) == _DOWN else self.posture
-        if rank > here:
-            self._run.append(level)
-            return self._move(_lower(*self._run)) if len(self._run) == _UP else self.posture
+        self._held = _step(self._held, rm, cat1, halt, _RANK[floor], self._cap)
         return self.posture
-
-    def _move(self, posture: Posture) -> Posture:
-        self.posture, self._run = posture, []
-        return posture
 
 
 @dataclass(frozen=True, slots=True)
@@ -164,10 +145,10 @@ class Sensors:
     kill: bool | None = None
 
 
-_BOOK: Final = ("ob_stale", "depth_quality", "fill_prob")
-_NAMES: Final = {True: tuple(f.name for f in fields(Sensors)), False: tuple(f.name for f in fields(Sensors) if f.name not in _BOOK)}
-_READ: Final = {order_book: attrgetter(*names) for order_book, names in _NAMES.items()}
+_NAMES: Final = tuple(f.name for f in fields(Sensors))
 _NUMBER: Final = (float, int, Real)
+"""The first two only make the usual answer a quick one."""
+_BUT_BOOK: Final = tuple(name for name in _NAMES if name not in ("ob_stale", "depth_quality", "fill_prob"))
 
 
 class Reading(NamedTuple):
@@ -178,25 +159,24 @@ class Reading(NamedTuple):
     cats: tuple[float, float, float, float, float]
 
 
+def senses_of(sensors: Sensors, **others: object) -> law.Senses:
+    """A reading as the formulas take it, what cannot be read as NaN; ``others`` replace sensors by name."""
+    s = replace(sensors, **others) if others else sensors  # type: ignore[arg-type]
+    return law.Senses(
+        _number(s.hz_nodes), _number(s.heartbeat_age_s), _status(s.mc_status), _number(s.staleness_hours), _number(s.ob_stale),
+        _number(s.depth_quality), _number(s.fill_prob), _number(s.t_since_spike_min), _number(s.drawdown),
+    )  # fmt: skip
+
+
 def categories(sensors: Sensors, order_book: bool = True) -> tuple[float, float, float, float, float]:
     """Cat1..Cat5 of a reading; without an order-book layer Cat3 = 1."""
-    spike = math.nan if sensors.t_since_spike_min is None else sensors.t_since_spike_min
-    return (
-        cat1(sensors.hz_nodes, sensors.heartbeat_age_s),
-        cat2(sensors.mc_status, sensors.staleness_hours),
-        cat3(sensors.ob_stale, sensors.depth_quality, sensors.fill_prob) if order_book else 1.0,
-        cat4(spike),
-        cat5(sensors.drawdown),
-    )
+    return _categories(senses_of(sensors), order_book)
 
 
 def garbled(sensors: Sensors, order_book: bool = True) -> tuple[str, ...]:
     """Names of the sensors whose number is not finite (inf is a number for ``t_since_spike_min`` only: no spike)."""
-    return tuple(
-        name
-        for name, value in _values(sensors, order_book)
-        if isinstance(value, _NUMBER) and not math.isfinite(value) and not (value == math.inf and name == "t_since_spike_min")
-    )
+    odd = [(name, value) for name, value in _values(sensors, order_book) if isinstance(value, _NUMBER) and not math.isfinite(value)]
+    return tuple(name for name, value in odd if not (name == "t_since_spike_min" and value == math.inf))
 
 
 def killed(sensors: Sensors) -> bool:
@@ -213,59 +193,52 @@ class SurvivalStack:
 
     def __init__(self, config: SurvivalConfig | None = None, *, rm: float = 0.0, posture: str = "HIBERNATE", seq: int = 0) -> None:
         self.config = _checked(config or SurvivalConfig())
-        self.rm, self.seq = _clamp(rm), seq
-        self._floor_rm = {"mc_orange_floor": self.rm, "ob_stale_floor": self.rm}
-        self._machine = PostureMachine(posture, Posture.APEX if self.config.order_book else Posture.STALKER)
+        self.rules = _rules(self.config)
+        """The settings as the formulas take them."""
+        rm, rank = _unit(rm), min(_RANK[Posture(posture)], self.rules.cap)
+        self.course = law.Course(rm, rm, rm, rank, 0, rank)
+        """What goes on from evaluation to evaluation."""
+        self.seq = seq
+
+    @property
+    def rm(self) -> float:
+        """Rm after the last evaluation."""
+        return self.course.rm
 
     @property
     def posture(self) -> Posture:
         """Posture after the last evaluation."""
-        return self._machine.posture
+        return law.POSTURES[self.course.rank]
 
     @property
     def flags(self) -> tuple[str, ...]:
         """What every report has to name: floors that are set, an absent order book."""
-        floors = tuple(f"{name}={value}" for name in self._floor_rm if (value := getattr(self.config, name)) != "none")
+        floors = tuple(f"{name}={value}" for name in _FLOORS if (value := getattr(self.config, name)) != "none")
         return floors if self.config.order_book else (*floors, "no_order_book")
 
     def compute_rm(self, sensors: Sensors, dt_min: float) -> Reading:
         """The next Rm, ``dt_min`` minutes (of a monotonic clock) after the one before."""
         cats = categories(sensors, self.config.order_book)
         target = combine(*cats)
-        self.rm = recover(self.rm, target, dt_min, self.config.cadence_min)
+        self.course = self.course._replace(rm=recover(self.rm, target, dt_min, self.config.cadence_min))
         return Reading(self.rm, target, cats)
 
     def evaluate(self, sensors: Sensors, dt_min: float, ts_ms: int) -> SafetyRecord:
         """One evaluation: Rm, posture and the record to publish. ``ts_ms``: the wall clock, carried along and never used."""
-        reading = self.compute_rm(sensors, dt_min)
-        floors = self._floors(sensors, reading, dt_min)
-        floor = _higher(Posture.HIBERNATE, *floors.values()) if floors else Posture.HIBERNATE
-        nonsense = garbled(sensors, self.config.order_book)
+        order_book = self.config.order_book
+        nonsense = garbled(sensors, order_book)
         halt = killed(sensors) or bool(nonsense)
-        posture = self._machine.step(reading.rm, reading.cats[0], halt=halt, floor=floor)
-        lifted = () if halt or _RANK[floor] <= _RANK[posture_of(reading.rm)] else tuple(name for name in floors if floors[name] == floor)
-        reasons = _reasons(sensors, reading, self.config.order_book, nonsense) + [f"lifted to {floor} by {name}" for name in lifted]
+        self.course, cats, target, floors = _evaluate(senses_of(sensors), halt, dt_min, self.rules, self.course)
+        floor = max(floors)
+        helped = not halt and floor > _level(self.rm)
+        lifted = [name for name, granted in zip(_FLOORS, floors, strict=True) if helped and granted == floor]
         self.seq += 1
-        c1, c2, c3, c4, c5 = reading.cats
+        c1, c2, c3, c4, c5 = cats
+        reasons = _reasons(sensors, Reading(self.rm, target, cats), order_book, nonsense)
         return SafetyRecord(
-            posture=posture, rm=reading.rm, target=reading.target, cat1=c1, cat2=c2, cat3=c3, cat4=c4, cat5=c5,
-            reasons=tuple(reasons), ts_ms=ts_ms, seq=self.seq,
+            posture=self.posture, rm=self.rm, target=target, cat1=c1, cat2=c2, cat3=c3, cat4=c4, cat5=c5,
+            reasons=(*reasons, *(f"lifted to {law.POSTURES[floor]} by {name}" for name in lifted)), ts_ms=ts_ms, seq=self.seq,
         )  # fmt: skip
-
-    def _floors(self, sensors: Sensors, reading: Reading, dt_min: float) -> dict[str, Posture]:
-        """Postures that the set floors grant. "Alone" is measured: a second Rm, under the same law, that does not see the one cause."""
-        orange = sensors.mc_status == McStatus.ORANGE
-        stale = self.config.order_book and sensors.ob_stale is not None and sensors.ob_stale == 1
-        c1, c2, c3, c4, c5 = reading.cats
-        no_orange = combine(c1, cat2(McStatus.OK, sensors.staleness_hours), c3, c4, c5) if orange else reading.target
-        no_stale = combine(c1, c2, cat3(False, 1.0, 1.0), c4, c5) if stale else reading.target
-        granted = {}
-        for name, active, healed in (("mc_orange_floor", orange, no_orange), ("ob_stale_floor", stale, no_stale)):
-            self._floor_rm[name] = recover(self._floor_rm[name], healed, dt_min, self.config.cadence_min)
-            floor = getattr(self.config, name)
-            if active and floor != "none":
-                granted[name] = _lower(Posture(floor), posture_of(self._floor_rm[name]))
-        return granted
 
 
 def _reasons(sensors: Sensors, reading: Reading, order_book: bool, nonsense: Sequence[str]) -> list[str]:
@@ -294,12 +267,12 @@ def _reasons(sensors: Sensors, reading: Reading, order_book: bool, nonsense: Seq
     return found
 
 
-def _values(sensors: Sensors, order_book: bool) -> Iterator[tuple[str, Any]]:
-    return zip(_NAMES[order_book], _READ[order_book](sensors), strict=True)
+def _values(sensors: Sensors, order_book: bool) -> Sequence[tuple[str, object]]:
+    return [(name, getattr(sensors, name)) for name in (_NAMES if order_book else _BUT_BOOK)]
 
 
 def _checked(config: SurvivalConfig) -> SurvivalConfig:
-    for name in ("mc_orange_floor", "ob_stale_floor"):
+    for name in _FLOORS:
         if getattr(config, name) not in ("none", Posture.TURTLE):
             raise ConfigError(f"survival.{name} = {getattr(config, name)!r}: expected none or TURTLE")
     if not 0 < config.cadence_min <= 60:
@@ -307,22 +280,16 @@ def _checked(config: SurvivalConfig) -> SurvivalConfig:
     return config
 
 
-def _impaired(c2: float, c3: float, c4: float) -> int:
-    return (c2 < 0.8) + (c3 < 0.8) + (c4 < 0.8)
+def _rules(config: SurvivalConfig) -> law.Rules:
+    orange, stale = (0 if (floor := getattr(config, name)) == "none" else _RANK[Posture(floor)] for name in _FLOORS)
+    return law.Rules(config.order_book, config.cadence_min, _RANK[Posture.APEX if config.order_book else Posture.STALKER], orange, stale)
 
 
-def _or(value: float | None, worst: float) -> float:
-    """``value``, or ``worst`` where it is no finite number: NaN must go before any clamp (min and max let it through)."""
-    return worst if value is None or not math.isfinite(value) else value
+def _number(value: float | None) -> float:
+    return math.nan if value is None else float(value)
 
 
-def _clamp(value: float) -> float:
-    return value if 0.0 < value < 1.0 else 1.0 if 1.0 <= value < math.inf else 0.0
-
-
-def _lower(*postures: Posture) -> Posture:
-    return min(postures, key=_RANK.__getitem__)
-
-
-def _higher(*postures: Posture) -> Posture:
-    return max(postures, key=_RANK.__getitem__)
+def _status(mc_status: str | None) -> int:
+    """Place in ``McStatus``; what is no verdict is RED."""
+    red = _STATUS[McStatus.RED]
+    return _STATUS.get(mc_status, red) if isinstance(mc_status, str) else red

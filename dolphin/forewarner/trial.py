@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Final
 
 import numpy as np
 
 from dolphin.config import EngineConfig
 from dolphin.engine.history import read_only
+from dolphin.engine.marks import champion_terms, honest_terms
 from dolphin.engine.nd import NDAlphaEngine
 from dolphin.engine.records import DayRows
 from dolphin.kernels.marked import mark_day_nb
@@ -80,10 +81,9 @@ def _outcomes(engine: NDAlphaEngine, market: Market, path: Ints) -> Array:
     d, entry, start = column["direction"].astype(np.float64), column["entry_price"], config.start_capital
     after = np.column_stack([column["honest_capital_after"], column["capital_after"]])
     before = np.concatenate([[[start, start]], after[:-1]])
-    size = np.column_stack([before[:, 0] * column["fraction"] * column["leverage"], column["notional"]])
-    reference = np.column_stack([entry * (1 + d * config.honest_slippage), entry])
-    slip, cost = np.broadcast_to(_slip(config), after.shape), np.broadcast_to(_cost(config), after.shape)
-    terms = np.stack([reference, slip, cost, size, before, after], axis=2)
+    stake = column["fraction"] * column["leverage"]
+    honest = honest_terms(config, d, entry, stake, before[:, 0], after[:, 0])
+    terms = np.stack([honest, champion_terms(config, entry, column["notional"], before[:, 1], after[:, 1])], axis=1)
     state = np.array([[start, 0.0], [start, 0.0]])
     price, first, cursor = np.empty(1), 0, 0
     for day in path:
@@ -102,13 +102,3 @@ def _outcomes(engine: NDAlphaEngine, market: Market, path: Ints) -> Array:
 _READ = (
     "entry_bar", "exit_bar", "direction", "entry_price", "fraction", "leverage", "notional", "capital_after", "honest_capital_after",
 )  # fmt: skip
-
-
-def _slip(config: EngineConfig) -> Any:
-    return np.array([config.honest_slippage, config.exit_slippage])
-
-
-def _cost(config: EngineConfig) -> Any:
-    """What closing now would cost besides slippage: honest two taker fees, champion its mean entry and exit fees."""
-    rate = sum(q * config.maker_fee + (1 - q) * config.taker_fee for q in (config.maker_entry_rate, config.maker_exit_rate))
-    return np.array([2 * config.honest_taker_fee, rate])

@@ -17,6 +17,7 @@ import os
 from collections.abc import Callable
 from functools import cache, cached_property
 from pathlib import Path
+from types import FunctionType
 from typing import Any, overload
 
 import platformdirs
@@ -103,6 +104,13 @@ class Kernel[**P, R]:
     def _linked(self) -> Any:
         options: Any = self._options | {"pipeline_class": LinkedCompiler, "no_cpython_wrapper": True}
         return numba.njit(**options)(self._function)
+
+    @cached_property
+    def py_func(self) -> Callable[P, R]:
+        """The body as plain Python, and so are the kernels that it calls: nothing is compiled, the numbers are the same."""
+        f: Any = self._function
+        plain = {name: value.py_func for name in f.__code__.co_names if isinstance(value := f.__globals__.get(name), Kernel)}
+        return FunctionType(f.__code__, f.__globals__ | plain, f.__name__, f.__defaults__, f.__closure__)
 
     @property
     def _numba_type_(self) -> numba.types.Dispatcher:

@@ -14,7 +14,9 @@ import numpy as np
 from dolphin.kernels._jit import kernel
 from dolphin.types import BOOK_FEATURES, BOOK_LEVELS, BOOK_STALE_MS, Array, BookVerdict, Ints
 
-__all__ = ["BOOK_STATE", "MACRO", "RING", "check_snapshot_nb", "macro_nb", "update_book_nb", "update_books_nb"]
+__all__ = [
+    "BOOK_STATE", "MACRO", "RING", "check_snapshot_nb", "is_stale_nb", "macro_nb", "update_book_nb", "update_books_nb", "watch_books_nb",
+]  # fmt: skip
 
 RING = 1280
 """Snapshots kept of an asset: ten minutes at 500 ms, and some. A faster feed keeps the newest ones."""
@@ -223,15 +225,27 @@ def update_books_nb(state: Any, ts: Ints, levels: Array, counts: Ints, verdicts:
 
 @kernel
 def _median_nb(values: Array, n: int) -> float:
-    """Median of ``values[:n]``, which it sorts (Shell's gaps of Ciura); NaN of none."""
-    for gap in (301, 132, 57, 23, 10, 4, 1):
-        for i in range(gap, n):
-            value, j = values[i], i
-            while j >= gap and values[j - gap] > value:
-                values[j] = values[j - gap]
-                j -= gap
-            values[j] = value
-    return 0.5 * values[(n - 1) >> 1] + 0.5 * values[n >> 1] if n > 0 else np.nan
+    """Median of ``values[:n]``, which it reorders (Hoare's selection); NaN of none."""
+    if n == 0:
+        return np.nan
+    k, low, high = n >> 1, 0, n - 1
+    while low < high:
+        pivot, i, j = values[k], low, high
+        while i <= j:
+            while values[i] < pivot:
+                i += 1
+            while values[j] > pivot:
+                j -= 1
+            if i <= j:
+                values[i], values[j] = values[j], values[i]
+                i, j = i + 1, j - 1
+        low, high = i if j < k else low, j if k < i else high
+    if n & 1:
+        return values[k]
+    below = values[0]
+    for i in range(1, k):
+        below = max(below, values[i])
+    return 0.5 * below + 0.5 * values[k]
 
 
 @kernel
@@ -276,3 +290,31 @@ def macro_nb(features: Array, ts: Ints, now_ms: int, scratch: Array, out: Array)
     out[0], out[4] = cascades, leaving / n
     calm = _median_nb(scratch, n) > -0.02 and _median_nb(scratch, _known_nb(features, ts, now_ms, QUALITY, scratch)) >= 1.0
     out[1] = 1.0 if out[4] >= 0.40 else -1.0 if calm else 0.0
+
+
+@kernel
+def is_stale_nb(assets: float, stale: float) -> bool:
+    """Whether the book as a whole is stale: no asset, or fewer than half of them, has a snapshot of the last 5 s."""
+    return stale == assets or 2 * stale > assets
+
+
+@kernel
+def watch_books_nb(features: Array, ts: Ints, samples: Ints, moments: Ints, fill: int, out: Array) -> None:
+    """What the watchdog asks at each of ``moments`` int64[m] ms, into ``out`` float64[m, 3]: 1 for a stale book (else 0), and over the
+    fresh assets the medians of depth quality and of feature ``fill``; NaN = not known.
+
+    ``features`` float64[n_samples, n, 11], ``ts`` int64[n_samples, n] ms of the snapshots (0 = none), ``samples`` int64[m]: the sample
+    to read, -1 = there is none.
+    """
+    n = ts.shape[1]
+    scratch = np.empty(n)
+    for i in range(moments.shape[0]):
+        out[i, 0], out[i, 1], out[i, 2] = 1.0, np.nan, np.nan
+        if samples[i] < 0:
+            continue
+        values, taken, stale = features[samples[i]], ts[samples[i]], n
+        for j in range(n):
+            stale -= 1 if 0 < taken[j] <= moments[i] and moments[i] - taken[j] <= BOOK_STALE_MS else 0
+        out[i, 0] = 1.0 if is_stale_nb(n, stale) else 0.0
+        out[i, 1] = _median_nb(scratch, _known_nb(values, taken, moments[i], QUALITY, scratch))
+        out[i, 2] = _median_nb(scratch, _known_nb(values, taken, moments[i], fill, scratch))

@@ -47,7 +47,8 @@ class RunContext:
     ``data`` holds ``{"file", "sha256"}`` and ``skipped_days`` ``{"date", "why"}``; ``refusals`` counts bars by the first reason for
     which nothing was entered (``dolphin.types.Refusal`` names); ``open_position`` is the position left at the end, with at least
     asset, direction, entry_bar, entry_price, notional, leverage and fraction; ``seconds`` is the time that the run took;
-    ``notes`` say what the layers lacked;
+    ``notes`` say what the layers lacked; ``postures``: JSON values, ``source`` (run or file), ``changes`` as [ts_ms, posture], ``minutes``
+    by posture and ``lowest_rm`` (None with a file);
     ``venue`` is the ledger of its orders and fills, None when the run sent no orders.
     """
 
@@ -69,6 +70,7 @@ class RunContext:
     seconds: float = 0.0
     notes: Sequence[str] = ()
     layers: Mapping[str, Any] | None = None
+    postures: Mapping[str, Any] | None = None
     venue: VenueRun | None = None
 
     @property

@@ -80,6 +80,11 @@ FLAGS: Final[Mapping[str, str]] = {
     "book_missing": "There is no order book for some days: its layer is neutral there.",
     "forewarner_missing": "No table of trials was given: the MC-forewarner judged no day (`dolphin forewarner train` makes one).",
     "forewarner_in_sample": "The forewarner's trials ran on days of this run: it has seen what it judges, its effect is flattered.",
+    "no_order_book": "Postures were computed without an order book: at most STALKER, leverage at most 2.",
+    "posture_without_forewarner": "Postures were computed without a forewarner: its word counts as OK.",
+    "posture_without_dvol": "Postures were computed without intraday DVOL: no volatility spike was ever seen.",
+    "mc_orange_floor=TURTLE": "The forewarner's ORANGE alone lowers the posture to TURTLE, not to HIBERNATE (mc_orange_floor is set).",
+    "ob_stale_floor=TURTLE": "A stale book alone lowers the posture to TURTLE, not to HIBERNATE (ob_stale_floor is set).",
     "acb_full_sample": "The circuit breaker's threshold has read the whole sample: it looks ahead, for comparison only.",
 }
 

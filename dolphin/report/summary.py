@@ -127,6 +127,7 @@ def _detail(context: RunContext, columns: Columns, bars: Bars, curves: Curves) -
         ],
         **({"notes": list(context.notes)} if context.notes else {}),
         **({"layers": dict(context.layers)} if context.layers else {}),
+        **({"postures": dict(context.postures)} if context.postures else {}),
         **({} if context.venue is None else {"venue": venue_summary(context.venue, engine)}),
     }
 

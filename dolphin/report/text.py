@@ -52,6 +52,8 @@ def cautions(summary: Mapping[str, Any]) -> list[str]:
     """What a reader must know before believing a figure: flags, missing data, an open position, too few days or trades."""
     detail, days, trades = summary["detail"], len(summary["days"]), summary["trades"]
     lines = [*_venue_cautions(detail.get("venue")), *(FLAGS.get(flag, flag) for flag in summary["flags"])]
+    if detail.get("postures"):
+        lines.append(_postures(detail["postures"]))
     lost = round(sum(day["missing_minutes"] for day in detail["quality"]))
     if lost:
         lines.append(f"{lost // 60} h {lost % 60} min of market data missing.")
@@ -64,6 +66,14 @@ def cautions(summary: Mapping[str, Any]) -> list[str]:
     if 0 < trades < FEW:
         lines.append(f"Only {count(trades, 'trade')}: averages say little.")
     return lines
+
+
+def _postures(found: Mapping[str, Any]) -> str:
+    """How long each posture held, and how low Rm went."""
+    total = sum(found["minutes"].values())
+    shares = ", ".join(f"{name} {minutes:,.0f} min ({percent(minutes / total, sign=False)})" for name, minutes in found["minutes"].items())
+    lowest = "" if found["lowest_rm"] is None else f", lowest Rm {number(found['lowest_rm'], 3)}"
+    return f"Postures from the {found['source']}{lowest}: {shares}."
 
 
 def _venue_cautions(venue: Mapping[str, Any] | None) -> list[str]:
