@@ -112,7 +112,7 @@ def _left(context: Context | None, reason: str, code: int) -> int:
     """Tell journal and operator why, as far as they can still be told."""
     if context is not None:
         if code:
-            context.alert(AlertKind.CRASH_LOOP, Severity.CRITICAL, context.identity.split(":")[0], f"ended with exit code {code}: {reason}")
+            context.alert(AlertKind.CRASHED, Severity.CRITICAL, context.identity.split(":")[0], f"ended with exit code {code}: {reason}")
         try:
             context.journal.append(Kind.STOPPED, {"reason": reason[:2000], "exit_code": code}, context.clock.wall_ms())
         except DolphinError as error:

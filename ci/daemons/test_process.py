@@ -118,7 +118,7 @@ def test_a_process_that_cannot_run_says_why_with_its_exit_code(deployment):
     broken = deployment.start("broken", code=defect)
     assert broken.wait(60) == 1
     assert kinds(deployment, "broken")[-1] == ("stopped", {"reason": "ZeroDivisionError: division by zero", "exit_code": 1})
-    assert any(line["level"] == "CRITICAL" and "crash_loop" in line["message"] for line in deployment.log("broken"))
+    assert any(line["level"] == "CRITICAL" and "crashed broken" in line["message"] for line in deployment.log("broken"))
     good = deployment.state.settings.read_text()
     deployment.state.replay.write_text("{}")
     codes = [deployment.start("acb_processor")]
