@@ -23,6 +23,7 @@ from dolphin.errors import ConfigError
 
 __all__ = [
     "PROFILES",
+    "AlertsConfig",
     "EngineConfig",
     "LoadedConfig",
     "PathsConfig",
@@ -141,12 +142,26 @@ class SurvivalConfig(Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
     cadence_min: Annotated[float, Meta(gt=0, le=60, description="minutes between evaluations; recovery counts at most two of them")] = 1.0
 
 
+class AlertsConfig(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """Where alerts go besides the log. The webhook's address is a secret and comes from the environment only: DOLPHIN_ALERT_WEBHOOK."""
+
+    command: Annotated[str, Meta(description="program that gets each alert as JSON on its input, with arguments; no shell runs it")] = ""
+    window_s: Annotated[float, Meta(ge=0, le=86_400, description="seconds in which the same alert is told once, then with its count")] = (
+        60.0
+    )
+    timeout_s: Annotated[float, Meta(gt=0, le=60, description="seconds that a webhook or command may take")] = 5.0
+    queue: Annotated[
+        int, Meta(ge=1, le=100_000, description="alerts waiting for one receiver; beyond, old ones that are not critical go")
+    ] = 256
+
+
 class PathsConfig(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """Folders; relative ones start where the command is called."""
 
     klines: Annotated[str, Meta(description="klines, one parquet a UTC day")] = "data/klines"
     days: Annotated[str, Meta(description="day tables (scanner output)")] = "data/days"
     runs: Annotated[str, Meta(description="run folders with reports")] = "runs"
+    journal: Annotated[str, Meta(description="journals, one SQLite file a lane or service")] = "data/journal"
     cache: Annotated[str, Meta(description="working copies and scans of klines; empty: the user's cache folder")] = ""
 
 
@@ -158,6 +173,7 @@ class Settings(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     scanner: ScannerConfig = ScannerConfig()
     synthetic: SyntheticConfig = SyntheticConfig()
     venue: VenueConfig = VenueConfig()
+    alerts: AlertsConfig = AlertsConfig()
     paths: PathsConfig = PathsConfig()
 
 
@@ -176,6 +192,7 @@ SECTIONS: Mapping[str, type[Struct]] = {
     "scanner": ScannerConfig,
     "synthetic": SyntheticConfig,
     "venue": VenueConfig,
+    "alerts": AlertsConfig,
     "paths": PathsConfig,
 }
 

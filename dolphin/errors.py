@@ -9,7 +9,8 @@
     |   |-- MalformedFile   exit 3   not the format it claims (truncated, bit flips, bomb, pickle): fetch it again
     |   |-- SchemaError     exit 3   a column is missing, duplicated or of the wrong type: convert the file
     |   `-- QualityError    exit 3   values break a rule (order, spacing, prices, date): repair or drop the rows
-    `-- MissingDependency   exit 4   a program, service or extra is absent: install or start the named one
+    |-- MissingDependency   exit 4   a program, service or extra is absent: install or start the named one
+    `-- Unavailable         exit 4   it exists but cannot be had now (held by a process, disk full, read-only): free it
 """
 
 from __future__ import annotations
@@ -25,6 +26,7 @@ __all__ = [
     "MissingDependency",
     "QualityError",
     "SchemaError",
+    "Unavailable",
 ]
 
 
@@ -82,5 +84,11 @@ class QualityError(DataError):
 
 class MissingDependency(DolphinError):
     """A program, service or optional package is absent. ``dolphin doctor`` says how to get it."""
+
+    exit_code = 4
+
+
+class Unavailable(DolphinError):
+    """A lock is held, a disk is full or read-only, a port is taken, a receiver does not answer. Free the named thing, then try again."""
 
     exit_code = 4
