@@ -11,6 +11,7 @@ import typer
 
 from flows.cli_data import data_app
 from flows.cli_forewarner import forewarner_app
+from flows.cli_journal import journal_app
 from flows.cli_options import ConfigOption, SetOption, loaded_config
 from flows.cli_runs import add_run_verbs
 from flows.console import Outcome, verb
@@ -28,6 +29,7 @@ app = typer.Typer(
 config_app = typer.Typer(help="Effective settings and where each comes from.", no_args_is_help=True)
 app.add_typer(data_app, name="data")
 app.add_typer(forewarner_app, name="forewarner")
+app.add_typer(journal_app, name="journal")
 app.add_typer(config_app, name="config")
 
 
