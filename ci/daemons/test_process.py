@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import signal
+import subprocess
+import sys
 import urllib.request
 import uuid
 
@@ -60,6 +62,13 @@ def kinds(deployment, writer):
         return [(record.kind, record.payload) for record in journal.records()]
 
 
+def verb(deployment, name, reason):
+    """`dolphin kill` or `dolphin release` on the deployment's state folder."""
+    command = [sys.executable, "-m", "flows.cli", name, "--reason", reason, "--state", str(deployment.state.root), "--json"]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=True)
+    return json.loads(done.stdout)
+
+
 def test_a_service_lives_beats_is_scraped_and_leaves_with_0_on_sigterm(deployment, grid):
     process = deployment.start("acb_processor")
     seen = wait_for(lambda: beats(grid, "acb_processor"))
@@ -104,6 +113,12 @@ def test_kill_9_and_an_emptied_grid_cost_nothing_that_was_written(deployment, cl
     assert back["boost"] == boost["boost"]
     assert wait_for(lambda: grid.get(SAFETY, "latest"))["seq"] >= posture["seq"]
     assert wait_for(lambda: grid.get(CONTROL, "kill"))["engaged"] is False
+    assert verb(deployment, "kill", "drill")["missed"] == []
+    assert wait_for(lambda: "kill" in [kind for kind, _ in kinds(deployment, "system_watchdog")])
+    assert grid.get(CONTROL, "kill")["reason"] == "drill"
+    assert verb(deployment, "release", "drill over")["engaged"] is False
+    assert wait_for(lambda: grid.get(CONTROL, "kill")["engaged"] is False)
+    assert [kind for kind, _ in kinds(deployment, "control")] == ["kill", "release"]
     assert (again.poll(), watchdog.poll()) == (None, None)
     for process in (again, watchdog):
         process.send_signal(signal.SIGTERM)
