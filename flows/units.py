@@ -71,8 +71,7 @@ WantedBy=dolphin.target
 
 
 def _compose(order: tuple[ServiceSpec, ...]) -> str:
-    head = (
-        """\
+    head = """\
 # An image with this package, Java 17 and the jars is yours to build: DOLPHIN_IMAGE names it. All containers share the network of the
 # grid's, where everything listens on 127.0.0.1 alone; nothing is published.
 name: dolphin
@@ -84,9 +83,7 @@ x-process: &process
   volumes: ["state:/state"]
 
 services:
-"""
-        % SupervisionConfig().stop_timeout_s
-    )  # noqa: UP031  braces are compose's own
+""".replace("GRACE", str(SupervisionConfig().stop_timeout_s))
     return head + "".join(_container(spec, order) for spec in order) + "\nvolumes:\n  state: {}\n"
 
 
