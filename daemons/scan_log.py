@@ -133,7 +133,7 @@ class ScanLog:
 
 def known(value: float) -> float | None:
     """NaN and infinity as null."""
-    return value if math.isfinite(value) else None
+    return float(value) if math.isfinite(value) else None
 
 
 def _listed(values: Array) -> list[float | None]:
