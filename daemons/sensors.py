@@ -33,9 +33,10 @@ class Memory:
         return {"peak": self.peak, "dvol": [list(point) for point in self.dvol], "spike_ms": self.spike_ms}
 
     def saw_dvol(self, now_ms: int, value: float) -> None:
-        """A spike is a rise of 15 % or more over any value of the hour before."""
+        """A spike is a rise that ends 15 % or more above any value of the hour before."""
         self.dvol = [(ts, level) for ts, level in self.dvol if 0 <= now_ms - ts <= SPIKE_MS]
-        if any(value >= SPIKE * level for _, level in self.dvol):
+        rising = bool(self.dvol) and value > self.dvol[-1][1]
+        if rising and any(value >= SPIKE * level for _, level in self.dvol):
             self.spike_ms = now_ms
         if not self.dvol or self.dvol[-1][1] != value or now_ms - self.dvol[-1][0] >= SPIKE_MS // 60:
             self.dvol.append((now_ms, value))

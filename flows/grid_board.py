@@ -63,7 +63,7 @@ def draw(board: dict[str, Any]) -> Group:
 def _table(*columns: str) -> Table:
     table = Table(box=None, pad_edge=False, header_style="bold")
     for name in columns:
-        table.add_column(name, overflow="ellipsis", no_wrap=True)
+        table.add_column(name, overflow="fold", no_wrap=name != "record")
     return table
 
 

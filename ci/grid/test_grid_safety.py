@@ -216,7 +216,6 @@ def test_the_view_answers_what_was_published_with_its_age(view, clocks):
         grid.put(*place, fields(record))
     grid.put(CONTROL, "kill", fields(kill))
     ShardedFeatureStore(grid, clocks.wall).put("BTCUSDT", "book", {"imbalance_ma5": 0.5})
-    view.drain()
     clocks.seconds += 1.5
     assert view.posture() == (Posture.APEX, State.FRESH, None, 1.5)
     assert view.acb_boost() == (boost, State.FRESH, None, 1.5)
@@ -274,7 +273,6 @@ def test_an_emptied_grid_is_unknown_at_once_and_never_healthy(view):
     SafetyCell(view.grid).write(safety())
     view.poll()
     view.grid.delete(SAFETY, LATEST)
-    assert view.drain(), "what is removed is read again"
     assert posture_of(view) == (Posture.TURTLE, State.UNKNOWN, Reason.ABSENT)
     view.poll()
     assert posture_of(view) == (Posture.TURTLE, State.UNKNOWN, Reason.ABSENT)
@@ -297,19 +295,16 @@ def test_an_unreadable_posture_is_turtle_until_a_good_one_comes(view, changes):
     grid = view.grid
     SafetyCell(grid).write(safety())
     grid.put(SAFETY, LATEST, {**grid.get(SAFETY, LATEST), "seq": 2, **changes})
-    view.drain()
     assert posture_of(view) == (Posture.TURTLE, State.REFUSED, Reason.WRONG_FIELDS)
     assert view.safety().value.posture == "APEX", "the last good one, for whoever asks"
     assert view.refused == {"WRONG_FIELDS": 1}
     SafetyCell(grid).write(safety(seq=3, posture="STALKER"))
-    view.drain()
     assert posture_of(view) == (Posture.STALKER, State.FRESH, None)
 
 
 def test_a_text_that_the_port_refuses_is_unreadable_too(view):
     SafetyCell(view.grid).write(safety())
     view.grid._store(SAFETY, LATEST, '{"posture": NaN}', None)
-    view.drain()
     assert posture_of(view) == (Posture.TURTLE, State.REFUSED, Reason.NOT_JSON)
 
 
@@ -319,18 +314,15 @@ def test_a_falling_seq_is_refused_and_the_newer_record_stays_in_force(view):
     newest = grid.get(SAFETY, LATEST)
     for change in ({"seq": 6, "posture": "APEX"}, {"seq": 7, "posture": "APEX"}):
         grid.put(SAFETY, LATEST, {**newest, **change})
-        view.drain()
         assert posture_of(view) == (Posture.STALKER, State.FRESH, None)
     assert view.refused == {"FALLING_SEQ": 2}
     grid.put(SAFETY, LATEST, {**newest, "seq": 1, "fence": NOW, "posture": "TURTLE"})
-    view.drain()
     assert posture_of(view) == (Posture.TURTLE, State.FRESH, None), "a later holder of the lock counts from 1"
 
 
 def test_a_stamp_from_the_future_is_refused(view):
     SafetyCell(view.grid).write(safety())
     SafetyCell(view.grid).write(safety(seq=2, ts_ms=NOW + 5_001))
-    view.drain()
     assert posture_of(view) == (Posture.TURTLE, State.REFUSED, Reason.FUTURE_STAMP)
 
 
@@ -339,7 +331,6 @@ def test_a_boost_beyond_its_range_is_refused_and_the_last_good_one_said_so(view,
     boost = AcbBoost(ts_ms=NOW, boost=1.3, beta=0.8, signals=1.0, factors={}, w750_vel=None, date="2025-01-01")
     view.grid.put(FEATURES, "acb_boost", fields(boost))
     view.grid.put(FEATURES, "acb_boost", {**fields(boost), "ts_ms": NOW + 1, **changes})
-    view.drain()
     assert view.acb_boost()[:3] == (boost, State.REFUSED, Reason.WRONG_FIELDS)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import threading
+from collections import deque
 from collections.abc import Callable, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any, Final
@@ -43,6 +44,8 @@ class HazelcastGrid(GridPort):
         self._linked, self._closing = threading.Event(), threading.Event()
         self._down = threading.Event()
         self._consensus: Consensus | bool | None = None
+        self._todo: deque[tuple[Callable[..., None], tuple[Any, ...]]] = deque()
+        self._scheduled = False
         self._events = ThreadPoolExecutor(1, thread_name_prefix="grid-events")
         self._keeper = threading.Thread(target=self._keep, name="grid-keeper", daemon=True)
         self._keeper.start()
@@ -138,8 +141,23 @@ class HazelcastGrid(GridPort):
 
     def _later(self, function: Callable[..., None], *arguments: Any) -> None:
         """Run it on the event thread: the client's own thread must neither wait nor see an exception."""
-        if not self._closing.is_set():
-            self._events.submit(function, *arguments).add_done_callback(_report)
+        self._todo.append((function, arguments))
+        if not self._scheduled and not self._closing.is_set():
+            self._schedule()
+
+    def _schedule(self) -> None:
+        self._scheduled = True
+        self._events.submit(self._work).add_done_callback(_report)
+
+    def _work(self) -> None:
+        self._scheduled = False
+        try:
+            while self._todo:
+                function, arguments = self._todo.popleft()
+                function(*arguments)
+        finally:
+            if self._todo and not self._closing.is_set():
+                self._schedule()
 
     def _resume(self) -> None:
         """After every connection: register what is not registered, and tell all watchers to read again."""

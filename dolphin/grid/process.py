@@ -85,15 +85,17 @@ def start_members(plans: Sequence[MemberPlan], state: Path, jar_folder: Path) ->
     for plan in plans:
         if _taken(plan.port):
             raise MissingDependency(f"127.0.0.1:{plan.port} is taken: `dolphin grid status` tells by what of ours; or use --port")
-    started = []
+    started: list[MemberProcess] = []
+    ready = False
     try:
         for plan in plans:
             started.append(_spawn(plan, state / f"{plan.cluster}-{plan.port}", lambda config: member_command(java, jars, config)))
         _await(started, time.monotonic() + START_S, plans[0].consensus > 0)
-    except BaseException:
-        for member in started:
-            stop_member(member, patience_s=0.0)
-        raise
+        ready = True
+    finally:
+        if not ready:
+            for member in started:
+                stop_member(member, patience_s=0.0)
     return started
 
 

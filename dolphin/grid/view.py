@@ -10,9 +10,7 @@ import math
 import threading
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
-from contextlib import suppress
 from enum import StrEnum
-from queue import Empty, SimpleQueue
 from typing import Any, Final, NamedTuple
 
 import msgspec
@@ -68,7 +66,7 @@ class LocalView:
     """Posture, boost, forewarning, order-book macro, kill switch, and the books of ``symbols``.
 
     ``monotonic`` seconds and ``wall`` milliseconds UTC are injected. ``start`` begins to follow the grid on a thread of its own;
-    a simulation calls ``poll`` and ``drain`` itself. Every other method only looks at memory.
+    a simulation calls ``poll`` itself. Every other method only looks at memory.
     """
 
     def __init__(self, grid: GridPort, monotonic: Callable[[], float], wall: Callable[[], int], symbols: Iterable[str] = ()) -> None:
@@ -78,12 +76,16 @@ class LocalView:
             (FEATURES, "acb_boost"): (AcbBoost, DAILY_S),
             (FEATURES, "mc_forewarner"): (Forewarning, DAILY_S),
             (FEATURES, "ob_macro"): (ObMacro, BOOK_S),
+            (FEATURES, "lane_BLUE"): (LaneState, POSTURE_S),
+            (FEATURES, "lane_GREEN"): (LaneState, POSTURE_S),
             (CONTROL, "kill"): (Kill, math.inf),
         }
         self._books = {symbol: (shard_map(shard_of(symbol)), feature_key(symbol, "book")) for symbol in symbols}
         self._kinds |= dict.fromkeys(self._books.values(), (Book, BOOK_S))
+        self._maps = sorted({name for name, _ in self._kinds})
         self._slots: dict[Place, _Slot] = dict.fromkeys(self._kinds, _Slot())
-        self._inbox: SimpleQueue[Entry] = SimpleQueue()
+        self._book = threading.Lock()
+        self._again = threading.Event()
         self._cell: SafetyCell | None = None
         self._contact = -math.inf
         self._watching = False
@@ -145,74 +147,59 @@ class LocalView:
     def stop(self) -> None:
         """Stop following; what was read ages."""
         self._stop.set()
-        self._inbox.put(Entry("", "", None, Reason.RECONNECTED))
+        self._again.set()
         if self._thread.is_alive():
             self._thread.join(2 * POLL_S)
 
     def poll(self) -> bool:
         """Read everything; whether the grid answered. Begins to watch when it does for the first time."""
+        before = dict(self._slots)
         try:
             if not self._watching:
-                for name in {name for name, _ in self._kinds}:
+                for name in self._maps:
                     self._grid.watch(name, self._heard)
                 self._watching = True
             if self._cell is None:
                 self._cell = SafetyCell(self._grid)
-            found = {(e.name, e.key): e for name in {name for name, _ in self._kinds} for e in self._grid.entries(name)}
-            latest = self._cell.read()
+            found = {(e.name, e.key): e for name in self._maps for e in self._grid.entries(name)}
+            if self._cell.kind == "cp":
+                found[SAFETY, LATEST] = self._cell.read()
         except DolphinError:
             return False
         self._contact = self._monotonic()
-        self.drain()
-        for place in self._kinds:
-            self._take(found.get(place) or Entry(*place, None, Reason.ABSENT))
-        if self._cell.kind == "cp":
-            self._take(latest)
+        for place, slot in before.items():
+            if self._slots[place] is slot:  # else a watcher heard something newer meanwhile
+                self._take(found.get(place) or Entry(place[0], place[1], None, Reason.ABSENT))
         return True
 
-    def drain(self) -> bool:
-        """Take in what watchers heard; whether everything should be read again: a connection came back, or something was removed."""
-        again = False
-        with suppress(Empty):
-            while True:
-                entry = self._inbox.get_nowait()
-                again |= entry.record is None
-                self._take(entry)
-        return again
-
     def _heard(self, entry: Entry) -> None:
-        if (entry.name, entry.key) in self._kinds or entry.reason is Reason.RECONNECTED:
-            self._inbox.put(entry)
+        """A change, on the grid's thread. What was removed, or may have been missed, is read again at once."""
+        if (entry.name, entry.key) in self._kinds:
+            self._take(entry)
+        if entry.record is None:
+            self._again.set()
 
     def _follow(self) -> None:
-        due = self._monotonic()
         while not self._stop.is_set():
-            now = self._monotonic()
-            if now >= due:
-                due = now + (POLL_S if self.poll() else POLL_S / 10)
-            try:
-                entry = self._inbox.get(timeout=min(0.2, max(0.0, due - now)))
-            except Empty:
-                continue
-            self._take(entry)
-            if self.drain() or entry.record is None:
-                due = min(due, now + POLL_S / 10)
+            pause = POLL_S if self.poll() else POLL_S / 10
+            self._stop.wait(POLL_S / 10)
+            self._again.wait(pause - POLL_S / 10)
+            self._again.clear()
 
     def _take(self, entry: Entry) -> None:
         """One entry becomes a slot. The last good record stays when a new one is refused, goes when removed; an older one is ignored."""
         place = entry.name, entry.key
-        slot = self._slots.get(place)
-        if slot is None:
-            return
-        if entry.record is None:
-            gone = entry.reason is Reason.ABSENT
-            self._slots[place] = slot._replace(record=None if gone else slot.record, reason=entry.reason)
-            return
-        found = self._accept(place, slot, entry.record)
-        if isinstance(found, Reason):
-            self._refused[found] += 1
-        if found is not Reason.FALLING_SEQ:
-            self._slots[place] = found if isinstance(found, _Slot) else slot._replace(reason=found)
+        with self._book:
+            slot = self._slots[place]
+            if entry.record is None:
+                gone = entry.reason is Reason.ABSENT
+                self._slots[place] = slot._replace(record=None if gone else slot.record, reason=entry.reason)
+                return
+            found = self._accept(place, slot, entry.record)
+            if isinstance(found, Reason):
+                self._refused[found] += 1
+            if found is not Reason.FALLING_SEQ:
+                self._slots[place] = found if isinstance(found, _Slot) else slot._replace(reason=found)
 
     def _accept(self, place: Place, slot: _Slot, record: Mapping[str, Any]) -> _Slot | Reason:
         try:
