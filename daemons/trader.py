@@ -77,6 +77,7 @@ class TraderService(Service):
                 self._gate.remember(self.lane.date or self.lane.done, found.inputs)
             if found.broken:
                 self._safe.engage(f"the lane came back otherwise than its journal says: {found.broken}")
+                journal.append_many([self.lane.snapshot()])
         self._log.seq = self.lane.seq
         if not isinstance(self.context.grid, EmbeddedGrid):
             self._view.start()
@@ -109,7 +110,7 @@ class TraderService(Service):
     def _look(self) -> None:
         """Memory only, unless the grid is in this process: then there is nothing to wait for."""
         now = self.context.clock.monotonic()
-        if isinstance(self.context.grid, EmbeddedGrid) and (self._view.drain() or now - self._polled >= POLL_S):
+        if isinstance(self.context.grid, EmbeddedGrid) and now - self._polled >= POLL_S:
             self._view.poll()
             self._polled = now
         if self._book is not None:
