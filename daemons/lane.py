@@ -156,7 +156,7 @@ class Lane:
         if position is not None:
             paid = _honest_return(self._params, position.direction, position.entry_price, position.last_price, 0, 0.0)
             equity *= 1.0 + paid * position.fraction * position.leverage
-        self.mark = Mark(equity, max(equity, self.mark.peak))
+        self.mark = Mark(float(equity), max(float(equity), self.mark.peak))
 
     def _at(self, seq: int, digest: str) -> None:
         self.seq, self.hash = seq, digest

@@ -1,7 +1,7 @@
 """How a lane comes back: its newest snapshot, then the bars behind it once more, each with the inputs that its journal says it had.
 
-The records that this gives must be those of the journal, snapshots bit for bit. If they are not, the lane goes on in what it has computed,
-but in safe mode: something outside the journal has decided before, or the program decides otherwise now.
+The records that this gives must be those of the journal, snapshots bit for bit. If they are not, something outside the journal has decided
+before, or the program decides otherwise now: the lane goes on from what it has computed, with a new snapshot, but in safe mode.
 """
 
 from __future__ import annotations

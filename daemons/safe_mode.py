@@ -2,19 +2,27 @@
 
 from __future__ import annotations
 
+import math
+from typing import Final
+
 from daemons.service import Context
-from dolphin.storage.journal import Kind
-from dolphin.storage.kill_switch import KillSwitch
+from dolphin.errors import Unavailable
+from dolphin.storage.journal import JournalReader, Kind, journal_path
 from dolphin.telemetry.alerts import AlertKind, Severity
 
 __all__ = ["SafeMode"]
 
+CONTROL: Final = "control"
+"""Writer of the journal of what operators do."""
+LOOK_S: Final = 2.0
+
 
 class SafeMode:
-    """``engaged`` holds through restarts, until the operator releases once more than had been released when it was engaged."""
+    """``engaged`` holds through restarts, until the control journal has a newer release than when it was engaged."""
 
     def __init__(self, context: Context) -> None:
-        self._context, self._released = context, KillSwitch(context.state.kill).last
+        self._context, self._control = context, journal_path(context.state.journals, CONTROL)
+        self._looked = -math.inf
         last = context.journal.last(Kind.SAFE_MODE)
         self.engaged = last is not None and bool(last.payload["engaged"])
         self._before = int(last.payload["release"]) if last is not None else 0
@@ -25,8 +33,12 @@ class SafeMode:
         self._context.alert(AlertKind.SAFE_MODE, Severity.CRITICAL, "safe_mode", f"{reason}; no entries until `dolphin release`")
 
     def look(self) -> None:
-        """End it when the operator has released."""
-        if self.engaged and self._release() != self._before:
+        """End it when the operator has released; asked every few seconds."""
+        now = self._context.clock.monotonic()
+        if not self.engaged or now - self._looked < LOOK_S:
+            return
+        self._looked = now
+        if self._release() > self._before:
             self._note(False, "released", "operator")
             self._context.alert(AlertKind.RELEASE, Severity.INFO, "safe_mode", "safe mode released")
 
@@ -37,8 +49,10 @@ class SafeMode:
         self.engaged, self._before = engaged, before
 
     def _release(self) -> int:
-        """Which release was the last one: its file's time in ns, 0 without one."""
+        """Record of the last release, 0 without one."""
         try:
-            return self._released.stat().st_mtime_ns
-        except OSError:
+            with JournalReader(self._control) as control:
+                last = control.last(Kind.RELEASE)
+        except Unavailable:
             return 0
+        return last.seq if last is not None else 0

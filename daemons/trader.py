@@ -77,6 +77,7 @@ class TraderService(Service):
                 self._gate.remember(self.lane.date or self.lane.done, found.inputs)
             if found.broken:
                 self._safe.engage(f"the lane came back otherwise than its journal says: {found.broken}")
+                journal.append_many([self.lane.snapshot()])
         self._log.seq = self.lane.seq
         if not isinstance(self.context.grid, EmbeddedGrid):
             self._view.start()
@@ -89,11 +90,10 @@ class TraderService(Service):
             return
         if not self._queue:
             self._queue.extend(self._log.take(AT_ONCE))
-        while self._queue:
-            if not self._ready(self._queue[0]):
-                break
-            self._record(self._process(self._queue.popleft()))
-            self.progress()
+        entries: list[Entry] = []
+        while self._queue and self._ready(self._queue[0]):
+            entries += self._process(self._queue.popleft())
+        self._record(entries)
         self.status = "waiting" if self._queue else "safe_mode" if self._safe.engaged else "running"
         self._publisher.publish(self.lane)
 
@@ -110,7 +110,7 @@ class TraderService(Service):
     def _look(self) -> None:
         """Memory only, unless the grid is in this process: then there is nothing to wait for."""
         now = self.context.clock.monotonic()
-        if isinstance(self.context.grid, EmbeddedGrid) and (self._view.drain() or now - self._polled >= POLL_S):
+        if isinstance(self.context.grid, EmbeddedGrid) and now - self._polled >= POLL_S:
             self._view.poll()
             self._polled = now
         if self._book is not None:
@@ -135,11 +135,11 @@ class TraderService(Service):
         return True
 
     def _ready(self, scanned: Scanned) -> bool:
-        """A flat lane waits for the day's numbers before its first bar, once; when they do not come, it goes on without entries."""
+        """Before a day's first bar its numbers are waited for, live by a flat lane only; when they do not come, it goes on without entries."""
         if not isinstance(scanned, ScannedBar) or scanned.date == self.lane.date or not self.lane.wants(scanned):
             return True
         now, missing = self.context.clock.monotonic(), self._gate.missing(scanned.date)
-        if not missing or self.lane.engine.position is not None:
+        if not missing or (self.context.replay is None and self.lane.engine.position is not None):
             self._waiting, self._patient = math.nan, self._patient or not missing
             return True
         self._waiting = now if math.isnan(self._waiting) else self._waiting
@@ -158,7 +158,7 @@ class TraderService(Service):
         return self.lane.take(scanned, self._gate.read(scanned, self.lane, tuple(doubts)))
 
     def _record(self, entries: list[Entry]) -> None:
-        """Durable first; then metrics, and a day's result to the grid."""
+        """Durable first, all bars of a step at once; what is counted, is."""
         if not entries:
             return
         self.context.journal.append_many(entries)
