@@ -6,7 +6,7 @@ import json
 import re
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -72,17 +72,15 @@ def up(plan: Plan, tell: Callable[[str], None]) -> bool:
     with _alone(state):
         supervisor = Supervisor(state.root)
         fresh = not supervisor.alive
-        if fresh:
-            _prepare(plan, tell)
-            supervisor.launch(plan.services, plan.settings.supervision)
-        else:
-            _same(plan)
-        try:
-            started = _start(plan, supervisor, tell)
-        except BaseException:
+        with ExitStack() as undo:
             if fresh:
-                _end(state, supervisor, plan.settings)
-            raise
+                _prepare(plan, tell)
+                undo.callback(_end, state, supervisor, plan.settings)
+                supervisor.launch(plan.services, plan.settings.supervision)
+            else:
+                _same(plan)
+            started = _start(plan, supervisor, tell)
+            undo.pop_all()
         write_targets(state)
         return fresh or started
 
