@@ -33,6 +33,7 @@ AT_ONCE: Final = 64
 """Records of the scanner of one step."""
 PATIENCE_S: Final = 30.0
 """How long a flat lane waits at a day's start for what is said once a day."""
+BOOK_PATIENCE_S: Final = 1.0
 STAND_BY_S: Final = 45.0
 """How long the writer's lock may be held by another before this process gives up; longer than a lease that nobody renews."""
 
@@ -59,6 +60,7 @@ class TraderService(Service):
         self._queue: deque[Scanned] = deque()
         self._polled, self._waiting, self._patient = -math.inf, math.nan, True
         self._alone_since = math.nan
+        self._heard, self._heard_at = 0, 0.0
 
     @classmethod
     def writer(cls, settings: Settings) -> str:
@@ -135,9 +137,11 @@ class TraderService(Service):
         return True
 
     def _ready(self, scanned: Scanned) -> bool:
-        """Before a day's first bar its numbers are waited for, live by a flat lane only; when they do not come, it goes on without entries."""
-        if not isinstance(scanned, ScannedBar) or scanned.date == self.lane.date or not self.lane.wants(scanned):
+        """A day's numbers are waited for before its first bar, live by a flat lane only; without them it goes on, and enters nothing."""
+        if not isinstance(scanned, ScannedBar) or not self.lane.wants(scanned):
             return True
+        if scanned.date == self.lane.date:
+            return self._book is None or self._booked(self._book, scanned.ts_ms)
         now, missing = self.context.clock.monotonic(), self._gate.missing(scanned.date)
         if not missing or (self.context.replay is None and self.lane.engine.position is not None):
             self._waiting, self._patient = math.nan, self._patient or not missing
@@ -147,6 +151,13 @@ class TraderService(Service):
             return False
         self._waiting, self._patient = math.nan, False
         return True
+
+    def _booked(self, book: GridOrderBook, ts_ms: int) -> bool:
+        """In a replay a bar waits a moment for the books of its close: both are on their way, at many times their usual speed."""
+        now = self.context.clock.monotonic()
+        if book.heard_ms != self._heard:
+            self._heard, self._heard_at = book.heard_ms, now
+        return self.context.replay is None or book.heard_ms >= ts_ms or now - self._heard_at > BOOK_PATIENCE_S
 
     def _process(self, scanned: Scanned) -> list[Entry]:
         if isinstance(scanned, Universe):
