@@ -214,7 +214,7 @@ class DolphinActor(Strategy):
         posture = told if isinstance(told, str) and told in Posture.__members__ else Posture.TURTLE
         if posture != self.posture:
             self._pending_posture = posture
-            if posture is not told and posture != told:
+            if posture != told:
                 self.log.error(f"posture {told!r} at {ts_ms}: taken as {posture}")
 
     def _take_acb(self) -> None:

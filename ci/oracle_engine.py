@@ -5,6 +5,9 @@ from __future__ import annotations
 import math
 
 import numpy as np
+import pytest
+
+from dolphin.types import TRADE_FIELDS
 
 LANE = {-1: (-0.02, -0.05), 1: (0.01, 0.04)}
 
@@ -30,6 +33,18 @@ def ars(efficiency, alignment, noise):
     return 0.5 * math.log1p(efficiency) + 0.35 * alignment - 0.15 * noise * 1000
 
 
+def assert_same_trades(trades, expected):
+    """Every field of every trade: numbers to 1e-12, everything else exactly."""
+    assert len(trades) == len(expected)
+    for got, want in zip(trades, expected, strict=True):
+        assert tuple(got) == TRADE_FIELDS
+        for name in TRADE_FIELDS:
+            if isinstance(want[name], float) and not math.isnan(want[name]):
+                assert got[name] == pytest.approx(want[name], rel=1e-12, abs=1e-300), (name, got, want)
+            else:
+                assert got[name] == want[name] or (math.isnan(got[name]) and math.isnan(want[name])), (name, got, want)
+
+
 class OracleEngine:
     def __init__(self, config, ob=None, funding=None):
         self.c, self.ob, self.funding = config, ob, funding
@@ -48,18 +63,23 @@ class OracleEngine:
         self.boost, self.beta = boost, beta
 
     def day(self, date, assets, closes, signals, direction=-1, posture="APEX", vol=None, boost=1.0, beta=0.0, mc="OFF"):
-        """signals: list of (vel_div, v50, v750, ts)."""
-        self.date, self.d, self.posture, self.mc = date, direction, posture, mc
+        """signals: list of (vel_div, v50, v750, ts); posture: one for the day, or a list of one a bar."""
+        self.date, self.d, self.mc = date, direction, mc
         self.boost, self.beta = boost, beta
         self.mc_scale = 0.5 if mc == "ORANGE" else 1.0
-        self.halt = mc == "RED" or posture in ("TURTLE", "HIBERNATE")
+        by_bar = [posture] * len(signals) if isinstance(posture, str) else posture
+        self.set_posture(posture if isinstance(posture, str) else posture[0])
         self.banned = set()
         self.assets = list(assets)
-        if not len(signals) and posture == "HIBERNATE" and self.pos:
+        if not len(signals) and self.posture == "HIBERNATE" and self.pos:
             self.close(self.pos["last"], "HIBERNATE_HALT", max(self.g - 1, self.pos["entry_bar"]), None)
         for i, (vd, v50, v750, ts) in enumerate(signals):
+            self.set_posture(by_bar[i])
             prices = {a: float(x) for a, x in zip(self.assets, closes[i], strict=True) if ok_price(float(x))}
             self.bar(prices, vd, v50, v750, ts, i >= self.c.lookback if vol is None else vol[i])
+
+    def set_posture(self, posture):
+        self.posture, self.halt = posture, self.mc == "RED" or posture in ("TURTLE", "HIBERNATE")
 
     def bar(self, prices, vd, v50, v750, ts, vol_ok):
         for a, p in prices.items():

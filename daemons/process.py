@@ -25,6 +25,7 @@ from dolphin import __version__
 from dolphin.config import config_hash, load
 from dolphin.errors import DolphinError, MissingDependency
 from dolphin.grid.client import HazelcastGrid
+from dolphin.kernels._jit import cache_dir
 from dolphin.storage.journal import Journal, Kind, journal_path
 from dolphin.storage.lock import FileLock
 from dolphin.storage.publish import publish
@@ -111,7 +112,7 @@ def _left(context: Context | None, reason: str, code: int) -> int:
     """Tell journal and operator why, as far as they can still be told."""
     if context is not None:
         if code:
-            context.alert(AlertKind.CRASH_LOOP, Severity.CRITICAL, context.identity.split(":")[0], f"ended with exit code {code}: {reason}")
+            context.alert(AlertKind.CRASHED, Severity.CRITICAL, context.identity.split(":")[0], f"ended with exit code {code}: {reason}")
         try:
             context.journal.append(Kind.STOPPED, {"reason": reason[:2000], "exit_code": code}, context.clock.wall_ms())
         except DolphinError as error:
@@ -131,15 +132,19 @@ def _json_log(name: str) -> logging.Logger:
 
 
 def _own_compiled_kernels(folder: Path) -> None:
-    """Compiled kernels in a folder of this process only: processes that share one can crash. It begins as a copy of the user's.
+    """Compiled kernels in a folder of this process only (processes that share one can crash); it begins as a copy of the user's.
 
-    Numba reads the variable once, when kernels are imported, so the process starts again with it.
+    Numba reads the variable when kernels are imported, so the process starts again with it.
     """
-    if os.environ.get(CACHE_VARIABLE) == str(folder):
-        return
-    shared = Path(os.environ.get(CACHE_VARIABLE) or platformdirs.user_cache_dir("dolphin"))
-    for source in shared.glob("kernels-*"):
-        if not (folder / source.name).exists():
-            shutil.copytree(source, folder / source.name, dirs_exist_ok=True)
-    os.environ[CACHE_VARIABLE] = str(folder)
-    os.execv(sys.executable, [sys.executable, *sys.orig_argv[1:]])
+    name = cache_dir().name
+    shared, own = Path(platformdirs.user_cache_dir("dolphin")) / name, folder / name
+    if shared.is_dir() and not own.exists():
+        copy = folder / f".{name}.{os.getpid()}"
+        try:
+            shutil.copytree(shared, copy)
+            copy.rename(own)
+        except OSError:  # somebody compiles there just now: compile here, too
+            shutil.rmtree(copy, ignore_errors=True)
+    if os.environ.get(CACHE_VARIABLE) != str(folder):
+        os.environ[CACHE_VARIABLE] = str(folder)
+        os.execv(sys.executable, [sys.executable, *sys.orig_argv[1:]])

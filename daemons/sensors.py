@@ -90,7 +90,6 @@ class SensorReader:
         """Read the grid into the local copy; members that answered."""
         grid = self._context.grid
         try:
-            self._view.drain()
             if not self._view.poll():
                 return 0.0
             for key in self._beats.take(grid.entries(HEARTBEAT)):

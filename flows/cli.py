@@ -145,9 +145,9 @@ def config_diff(config: ConfigOption = None, changes: SetOption = None) -> Outco
 
 
 add_run_verbs(app)
+add_grid_verbs(app)
 add_kill_verbs(app)
 add_posture_verb(app)
-add_grid_verbs(app)
 
 if __name__ == "__main__":
     main()

@@ -1,4 +1,4 @@
-"""Verbs under `dolphin grid`, and `dolphin posture`, `dolphin features`: the Hazelcast members and what is in them."""
+"""Verbs under `dolphin grid`, and `dolphin features`: the Hazelcast members and what is in them."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from dolphin.config import Settings
 
-__all__ = ["add_grid_verbs", "grid_app"]
+__all__ = ["add_grid_verbs", "grid_app", "posture_in_force"]
 
 grid_app = typer.Typer(help="Hazelcast members on this machine, and what is in their maps.", no_args_is_help=True)
 
@@ -114,11 +114,11 @@ def watch(
     return Outcome("dolphin.grid-board/1")
 
 
-def posture(config: ConfigOption = None) -> Outcome:
+def posture_in_force(settings: Settings) -> Outcome:
     """The posture that a trader obeys now; exits 1 when it is stale, unreadable or unknown."""
     from flows.grid import connect, posture_now
 
-    grid = connect(_settings(config))
+    grid = connect(settings)
     try:
         found = posture_now(grid)
     finally:
@@ -144,9 +144,8 @@ def features(symbol: Annotated[str, typer.Argument(help="E.g. BTCUSDT.")], confi
 
 
 def add_grid_verbs(app: typer.Typer) -> None:
-    """`dolphin grid ...`, `dolphin posture`, `dolphin features`."""
+    """`dolphin grid ...` and `dolphin features`."""
     app.add_typer(grid_app, name="grid")
-    verb(app, "posture")(posture)
     verb(app, "features")(features)
 
 

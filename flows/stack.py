@@ -13,7 +13,7 @@ from dolphin.engine.schedule import PostureSchedule
 from dolphin.errors import DataError
 from dolphin.storage.book_file import RecordedOrderBook, write_book_day
 from dolphin.storage.day_table import DayTable, read_day
-from dolphin.storage.indicators import MacroSeries, daily_indicators, w750_of_days
+from dolphin.storage.indicators import daily_indicators, w750_of_days
 from dolphin.storage.macro import archived_indicators, macro_sources
 from dolphin.storage.publish import sha256_file
 from dolphin.synthetic.book import SyntheticBook
@@ -57,18 +57,19 @@ def full_stack(settings: Settings, tables: Sequence[DayTable], paths: Iterable[P
     provider = RecordedOrderBook(folder, dates, direction) if folder is not None else None
     missing = tuple(f"{date}: no order book" for date in (provider.missing if provider is not None else dates))
     series = macro_sources(macro) if macro is not None else []
-    factors, gaps = _factors(series, macro, dates)
-    assets = sorted({name for table in tables for name in table.assets})
+    indicators = daily_indicators(series, dates, archived_factors(macro, dates) if macro is not None else None)
+    lacks = (("macro", indicators.gaps), ("book", missing), ("forewarner", forewarner is None))
+    assets = {table.date: table.assets for table in tables}
     files = [*(source.path for source in series), *([forewarner] if forewarner is not None else [])]
     files += [path for date in dates if folder is not None and (path := folder / f"{date}.parquet").exists()]
     return Layers(
         book=provider,
-        breaker=AdaptiveCircuitBreaker(factors, w750_of_days(list(paths)), assets=assets),
+        breaker=AdaptiveCircuitBreaker(indicators.by_date(), w750_of_days(list(paths)), assets=assets),
         forewarner=_history(forewarner, settings, tables) if forewarner is not None else None,
         postures=read_postures(sources.posture_file) if sources.posture_file is not None else PostureSchedule(),
         survival=settings.survival if sources.posture_file is None else None,
-        notes=(*gaps, *missing),
-        lacks=tuple(name for name, lacking in (("macro", gaps), ("book", missing), ("forewarner", forewarner is None)) if lacking),
+        notes=(*indicators.gaps, *missing),
+        lacks=tuple(name for name, lacking in lacks if lacking),
         sources={
             "book": _text(folder),
             "macro": _text(macro),
@@ -76,16 +77,6 @@ def full_stack(settings: Settings, tables: Sequence[DayTable], paths: Iterable[P
             "files": [{"file": _text(path), "sha256": sha256_file(path)} for path in files],
         },
     )
-
-
-def _factors(
-    series: Sequence[MacroSeries], macro: Path | None, dates: Sequence[str]
-) -> tuple[dict[str, tuple[float, ...]], tuple[str, ...]]:
-    """Factors by date and what they lack; archived days precede the series."""
-    indicators = daily_indicators(series, dates)
-    archived = archived_factors(macro, dates) if macro is not None else {}
-    rest = daily_indicators(series, [date for date in dates if date not in archived])
-    return indicators.by_date() | archived, rest.gaps
 
 
 def layers_again(record: Mapping[str, Any], settings: Settings, paths: Sequence[Path], direction: int) -> Layers:

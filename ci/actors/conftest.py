@@ -23,7 +23,7 @@ def world(request: pytest.FixtureRequest) -> World:
 def run(monkeypatch):
     """A finished stream backtest. ``at``: what to do with the actor before a tick (1 = the first); ``again``: ticks to repeat after one."""
 
-    def run(days, at=(), again=(), state=None, engine=None, grid=None, funding=None, **config):
+    def run(days, at=(), again=(), state=None, engine=None, grid=None, funding=None, postures=None, **config):
         original, made = VenueBacktest.__dict__["build"], []
 
         def chunks(delivery, rows):
@@ -44,7 +44,7 @@ def run(monkeypatch):
             patch.setattr(
                 actors.backtest, "DolphinActor", lambda c, _, postures: DolphinActor(c, engine=engine, grid=grid, postures=postures)
             )
-            made.append(original.__get__(None, VenueBacktest)(DolphinActorConfig(**config), days, funding))
+            made.append(original.__get__(None, VenueBacktest)(DolphinActorConfig(**config), days, funding, None, postures))
             if state is not None:
                 made[0].actor.load(state)
             made[0].run()

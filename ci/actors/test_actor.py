@@ -277,7 +277,7 @@ def test_ten_thousand_breaker_events_from_eight_threads(monkeypatch):
             yield chunk
 
     monkeypatch.setattr(actors.backtest.Delivery, "chunks", chunks)
-    monkeypatch.setattr(actors.backtest, "DolphinActor", lambda config, _: DolphinActor(config, engine=engine))
+    monkeypatch.setattr(actors.backtest, "DolphinActor", lambda config, *_, **__: DolphinActor(config, engine=engine))
     built.append(VenueBacktest.build(DolphinActorConfig(), [day(bars=1440, assets=12)]))
     interval = sys.getswitchinterval()
     sys.setswitchinterval(1e-6)

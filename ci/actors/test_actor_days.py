@@ -215,6 +215,31 @@ def test_only_the_newest_posture_counts_and_it_crosses_midnight(run):
     assert built.actor.engine.position.asset == "BTCUSDT"
 
 
+def test_a_posture_source_is_asked_before_every_bar(venue_fills):
+    """Its word holds for the bar asked about, from a day's first bar on; it is not asked about a bar that is late."""
+    asked = []
+
+    def source(ts_ms):
+        asked.append(ts_ms)
+        return "HIBERNATE" if 30 * MINUTE_MS <= ts_ms - START_MS < 40 * MINUTE_MS or ts_ms - START_MS > 1440 * MINUTE_MS else "APEX"
+
+    days = [calm([10, 35, 60], bars=1440), calm([20], bars=100, day_index=1)]
+    built, filled = venue_fills(days, again={50: [50, 45]}, engine=NDAlphaEngine(HELD), postures=source)
+    assert filled == [(10.0, "SELL"), (30.0, "BUY"), (60.0, "SELL"), (1441.0, "BUY")]
+    assert asked == [START_MS + k * MINUTE_MS for k in range(1, 1541)]
+    assert [built.actor.grid.get(BLUE, date)["posture"] for date in DATES[:2]] == ["APEX", "HIBERNATE"]
+
+
+@pytest.mark.parametrize("word", [None, "BRAVE", 3], ids=repr)
+def test_a_source_that_cannot_say_the_posture_means_turtle(venue_fills, word):
+    """The position stays, nothing is entered."""
+    late = START_MS + 30 * MINUTE_MS
+    built, filled = venue_fills([calm([10, 50], bars=100)], engine=NDAlphaEngine(HELD), postures=lambda ts: word if ts > late else "APEX")
+    assert filled[:1] == [(10.0, "SELL")]
+    assert built.actor.posture == "TURTLE"
+    assert built.actor.engine.position is not None
+
+
 def test_a_breaker_event_before_the_first_bar_of_a_day_is_not_lost_at_midnight(run):
     """It comes at 00:00:30, the first bar at 00:01: the day's beginning must not put the boost back to 1."""
     at = {1441: lambda a: a._on_acb_event('{"boost": 1.5, "beta": 0.5}')}

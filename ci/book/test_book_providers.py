@@ -10,6 +10,7 @@ import oracle_book as oracle
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from numba import njit
 
 from dolphin.book.day import BookDay, check_book_day, day_of, first_ms
 from dolphin.book.provider import LiveOrderBook, TableOrderBook
@@ -17,6 +18,9 @@ from dolphin.book.tracker import BookRecorder, BookTracker
 from dolphin.engine.breaker import book_beta_factor
 from dolphin.engine.order_book import book_rows
 from dolphin.errors import ConfigError, QualityError
+from dolphin.kernels.order_book import book_macro_nb, book_value_nb
+from dolphin.synthetic.book import SyntheticBook
+from dolphin.synthetic.market import SyntheticMarket
 from dolphin.types import BOOK_FEATURES, OB_ASSET, BookVerdict
 
 DATE = "2025-01-01"
@@ -127,7 +131,7 @@ def test_later_rows_change_no_answer(seed, stop, offset):
 
 
 def slow(ob):
-    """The same provider without its ``fill_row``."""
+    """The same provider without its ``fill_row`` and its ``recorded_rows``."""
 
     class Slow:
         get_signal, get_placement, get_macro, get_market_multiplier = (
@@ -140,6 +144,30 @@ def slow(ob):
     return Slow()
 
 
+@njit
+def _read_nb(book, assets, macro):
+    for row in range(book.rows.shape[0]):
+        for field in range(5):
+            macro[row, field] = book_macro_nb(book, row, field)
+            for j in range(assets.shape[1]):
+                assets[row, j, field] = book_value_nb(book, row, j, field)
+
+
+def read(book, assets):
+    """Every value as the loop's kernels read it: float64[n_bars, n_assets, 5] and float64[n_bars, 5]."""
+    out = np.zeros((len(book.rows), len(assets), 5)), np.zeros((len(book.rows), 5))
+    _read_nb(book, *out)
+    return out
+
+
+def assert_as_asked(ob, assets, direction, ts):
+    """What is read in place is what the questions say, one by one; returns the book."""
+    book, plain = book_rows(ob, assets, direction, ts), book_rows(slow(ob), assets, direction, ts)
+    for got, want in zip(read(book, assets), read(plain, assets), strict=True):
+        np.testing.assert_array_equal(got, want)
+    return book
+
+
 @pytest.mark.parametrize("direction", [-1, 1])
 def test_a_row_at_once_equals_the_questions_one_by_one(direction):
     """In any order of assets, with unknown ones, at and between the samples."""
@@ -147,10 +175,91 @@ def test_a_row_at_once_equals_the_questions_one_by_one(direction):
     ob = TableOrderBook([day], direction)
     ts = np.concatenate([day.ts, day.ts + 3_999, day.ts + 4_001, [0, START]])
     for assets in (SYMBOLS, ("SOLUSDT", "NOPEUSDT", "BTCUSDT"), ("NOPEUSDT",), ()):
-        fast, plain = book_rows(ob, assets, direction, ts), book_rows(slow(ob), assets, direction, ts)
-        np.testing.assert_array_equal(fast.asset, plain.asset)
-        np.testing.assert_array_equal(fast.macro, plain.macro)
-        assert np.isfinite(fast.macro[:, 2]).any()
+        plain, row = read(book_rows(slow(ob), assets, direction, ts), assets), (np.empty((len(assets), 5)), np.empty(5))
+        for i, ts_ms in enumerate(ts.tolist()):
+            ob.fill_row(assets, direction, ts_ms, *row)
+            for got, want in zip(row, plain, strict=True):
+                np.testing.assert_array_equal(got, want[i])
+        assert np.isfinite(plain[1][:, 2]).any()
+
+
+@pytest.mark.parametrize("direction", [-1, 1])
+def test_bars_on_the_samples_read_the_recorded_day_and_ask_nothing(direction):
+    """Every bar, asset and value of two synthetic days, in any order of assets, with unknown ones."""
+    market = SyntheticMarket(assets=6, days=2, seed=5)
+    days = list(SyntheticBook(market, snapshot_ms=10_000))
+    ob = TableOrderBook(days, -direction)
+    for day in days:
+        for assets in (day.symbols, (*day.symbols[::-1], "NOPEUSDT"), ("NOPEUSDT",), ()):
+            book = assert_as_asked(ob, assets, direction, day.ts)
+            assert book.rows.tolist() == list(range(len(day.ts)))
+            assert book.samples.features.base is day.features
+    assert np.isfinite(read(book_rows(ob, days[0].symbols, direction, days[0].ts), days[0].symbols)[0]).mean() > 0.9
+
+
+@pytest.mark.parametrize("offset", [1, 2_500, 5_000, 5_001, 30_000, 59_999])
+def test_bars_off_the_samples_read_what_is_still_fresh(offset):
+    """A sample all of whose snapshots are fresh is read in place; the provider is asked only where some of them went stale."""
+    day = next(iter(SyntheticBook(SyntheticMarket(assets=6, days=1, seed=5), snapshot_ms=2_500)))
+    ob, ts = TableOrderBook([day]), day.ts[:400] + offset
+    assert_as_asked(ob, day.symbols, -1, ts)
+    book = assert_as_asked(TableOrderBook([replace(day, snapshot_ts=day.snapshot_ts - 2_000 * (day.snapshot_ts > 0))]), day.symbols, -1, ts)
+    known = (day.snapshot_ts[:400] > 0).any(axis=1)
+    assert (book.rows >= 0).sum() == (known.sum() if offset <= 3_000 else 0)
+    assert len(book.asset) == 1
+
+
+@st.composite
+def archives(draw):
+    """Up to three recorded days (some missing) with symbols of their own, samples lost, and snapshots of any age up to 5 s."""
+    days = []
+    for date in draw(st.sets(st.sampled_from(("2025-01-01", "2025-01-02", "2025-01-03")), min_size=1)):
+        seed = draw(st.integers(0, 10_000))
+        rng = np.random.default_rng(seed)
+        symbols = tuple(rng.permutation(SYMBOLS)[: rng.integers(1, 4)].tolist())
+        sample_ms = draw(st.sampled_from((1_000, 5_000, 60_000)))
+        day = book_day(date, 86_400_000 // sample_ms if sample_ms == 60_000 else 60, sample_ms, seed, symbols=symbols)
+        ages = rng.choice([0, 1, 500, 2_500, 4_999, 5_000], day.snapshot_ts.shape) * (day.snapshot_ts > 0)
+        kept = np.sort(rng.permutation(len(day.ts))[: draw(st.integers(1, len(day.ts)))])
+        days.append(replace(day, ts=day.ts[kept], features=day.features[kept], snapshot_ts=(day.snapshot_ts - ages)[kept]))
+    return days
+
+
+@settings(max_examples=150, deadline=None)
+@given(days=archives(), seed=st.integers(0, 10_000), direction=st.sampled_from((-1, 1)), ascending=st.booleans())
+def test_the_recorded_days_say_what_the_questions_say(days, seed, direction, ascending):
+    """Lost samples, stale parts, days without books, midnights, other symbols, unknown and unordered times; asked in several turns."""
+    rng, ob = np.random.default_rng(seed), TableOrderBook(days, int(np.random.default_rng(seed).choice([-1, 1])))
+    assets = tuple(rng.permutation([*SYMBOLS, "NOPEUSDT"])[: rng.integers(0, 5)].tolist())
+    samples = np.concatenate([day.ts for day in days])
+    for _ in range(3):
+        ts = rng.choice(samples, 40) + rng.choice([0, 0, 1, -1, 499, 2_500, 4_999, 5_000, 5_001, 30_000, 86_400_000], 40)
+        ts[rng.random(40) < 0.05] = 0
+        if rng.random() < 0.7:
+            last = START + 86_400_000 * int(rng.integers(1, 4))
+            ts = ts[(ts > last - 86_400_000) & (ts <= last)]
+        assert_as_asked(ob, assets, direction, np.sort(ts) if ascending else ts)
+
+
+def test_only_moments_that_the_day_does_not_settle_are_asked():
+    """Partly stale samples and the reach of the day before; never a day that is not recorded."""
+    first, third = book_day(samples=1440, age=0), book_day("2025-01-03", seed=1)
+    first.snapshot_ts[5], first.features[5] = first.ts[5] - np.array([0, 4_000, 0]), 0.5
+    ob = TableOrderBook([first, third])
+    assert assert_as_asked(ob, SYMBOLS, -1, first.ts[5:6] + np.array([0, 1_000, 1_001, 5_000, 5_001])).rows.tolist() == [5, 5, -3, -2, -1]
+    second = START + 86_400_000 + 60_000 * np.arange(1440, dtype=np.int64)
+    assert assert_as_asked(ob, SYMBOLS, -1, second).rows.tolist() == [1439] + [-1] * 1439
+    assert assert_as_asked(ob, SYMBOLS, -1, second[1:]).rows.tolist() == [-1] * 1439
+    begin = int(third.ts[0]) - 60_000
+    assert assert_as_asked(ob, SYMBOLS, -1, np.array([begin, begin + 59_999, begin + 60_000])).rows.tolist() == [-1, -1, 0]
+    whole = replace(
+        third, date="2025-01-02", ts=third.ts - 86_400_000, snapshot_ts=third.snapshot_ts - 86_400_000 * (third.snapshot_ts > 0)
+    )
+    nobody = replace(whole, symbols=(), features=whole.features[:, :0], snapshot_ts=whole.snapshot_ts[:, :0])
+    assert assert_as_asked(TableOrderBook([first, nobody]), SYMBOLS, -1, second).rows.tolist() == [1439] + [-1] * 1439
+    ob = TableOrderBook([first, whole, third])
+    assert assert_as_asked(ob, SYMBOLS, -1, second[:3]).rows.tolist() == [-2, 0, 1]
+    assert assert_as_asked(ob, SYMBOLS, -1, np.empty(0, dtype=np.int64)).rows.tolist() == []
 
 
 def snapshots(n, seed=0):
@@ -261,5 +370,12 @@ def test_wrong_settings_are_refused():
         TableOrderBook([day, day])
     with pytest.raises(QualityError, match="does not divide a day"):
         check_book_day(replace(day, sample_ms=7_001))
+    for misshapen in (
+        replace(day, features=day.features[:, :2]),
+        replace(day, snapshot_ts=day.snapshot_ts[1:]),
+        replace(day, symbols=("A",)),
+    ):
+        with pytest.raises(QualityError, match=r"wanted 50 samples of [13] symbols and 11 features"):
+            TableOrderBook([misshapen])
     with pytest.raises(QualityError, match="not a date"):
         check_book_day(replace(day, date="soon"))

@@ -234,6 +234,14 @@ def test_without_book_or_universe_beta_stays():
     assert book_beta_factor(None, "ABCD", 0) == book_beta_factor(Book(1, {}), (), 0) == 1.0
 
 
+def test_a_universe_by_date_is_that_days_own():
+    """A later listing does not dilute an earlier day's share; a day without a universe is not scaled."""
+    book = Book(1, dict.fromkeys("AB", -0.5))
+    acb = breaker([1.0] * 8, assets={DATES[5]: "AB", DATES[6]: "ABCD"})
+    betas = [acb.get_dynamic_boost_for_date(date, book)["beta"] for date in DATES[5:8]]
+    assert betas == pytest.approx([0.8 * 1.25, 0.8 * 1.125, 0.8])
+
+
 def test_the_engine_takes_boost_and_beta_of_the_day():
     """Attached to the loop: the day's result shows what the breaker said, a book included."""
     engine, book, rows = NDAlphaEngine(load_profile()), RandomBook(3), day(bars=150)

@@ -11,7 +11,7 @@ import pytest
 from builders import RandomBook, bar_args, day
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from oracle_engine import OracleEngine
+from oracle_engine import OracleEngine, assert_same_trades
 
 from dolphin import NDAlphaEngine, load_profile
 from dolphin.book.provider import TableOrderBook
@@ -21,7 +21,6 @@ from dolphin.kernels.order_book import adjust_exits_nb
 from dolphin.storage.book_file import RecordedOrderBook, write_book_day
 from dolphin.synthetic.book import SyntheticBook
 from dolphin.synthetic.market import SyntheticMarket
-from dolphin.types import TRADE_FIELDS
 
 CONFIG = load_profile()
 MARKET = SyntheticMarket(assets=10, days=3, seed=11)
@@ -51,16 +50,6 @@ def run(archive, ob, direction=-1):
     for date, rows, _ in archive:
         engine.process_rows(date, rows, direction=direction)
     return engine
-
-
-def assert_same(trades, expected):
-    assert len(trades) == len(expected)
-    for got, want in zip(trades, expected, strict=True):
-        for name in TRADE_FIELDS:
-            if isinstance(want[name], float) and not math.isnan(want[name]):
-                assert got[name] == pytest.approx(want[name], rel=1e-12, abs=1e-300), (name, got, want)
-            else:
-                assert got[name] == want[name] or (math.isnan(got[name]) and math.isnan(want[name])), (name, got, want)
 
 
 class Watch:
@@ -141,7 +130,7 @@ def test_three_days_with_synthetic_books_equal_the_oracle_and_reach_every_effect
     refusals = Counter()
     for date, rows, _ in archive:
         refusals.update(engine.process_rows(date, rows, direction=direction)["refusals"])
-    assert_same(engine.trades, oracle.trades)
+    assert_same_trades(engine.trades, oracle.trades)
     assert len(engine.trades) > 50
     assert refusals["OB_AGAINST"] > 5
     wanted = {f"OB-1 {step}" for step in ("1.5", "1.0", "< 0.2", "< 0.3", "< 0.6", "plain", "unknown")}
@@ -173,7 +162,7 @@ def test_the_breaker_reads_the_book_and_the_oracle_agrees(archive):
         engine.process_rows(date, rows)
         act = breaker.get_dynamic_boost_for_date(date, ob)
         oracle.day(date, rows.assets, rows.closes, signals(rows), boost=act["boost"], beta=act["beta"])
-    assert_same(engine.trades, oracle.trades)
+    assert_same_trades(engine.trades, oracle.trades)
     assert {(t["date"], round(t["beta"], 9)) for t in engine.trades if t["exit_bar"] % 1440 > 200} == {
         ("2025-01-01", 0.2), ("2025-01-02", 0.235), ("2025-01-03", 0.235),
     }  # fmt: skip
@@ -195,6 +184,39 @@ def test_recorded_books_give_the_same_trades(archive, tmp_path):
         by_bar.end_day()
     assert by_bar.trades == want.trades
     assert by_bar.snapshot() == want.snapshot()
+
+
+class Asked:
+    """A provider that has nothing but the port's questions."""
+
+    def __init__(self, ob):
+        self.get_signal, self.get_placement, self.get_macro, self.get_market_multiplier = (
+            ob.get_signal, ob.get_placement, ob.get_macro, ob.get_market_multiplier,
+        )  # fmt: skip
+
+
+@pytest.mark.parametrize("direction", [-1, 1])
+@pytest.mark.parametrize("late_ms", [0, 2_500, 7_000])
+def test_a_recorded_archive_gives_the_trades_of_the_questions_one_by_one(archive, direction, late_ms):
+    """A day without a book, samples and snapshots lost, bars between the samples, another universe and other symbols every day."""
+    rng, days, books = np.random.default_rng(5), [], []
+    for k, (date, rows, book) in enumerate(archive):
+        mine, its = rng.permutation(len(rows.assets))[:9], rng.permutation(len(book.symbols))[:8]
+        kept = np.sort(rng.permutation(len(book.ts))[:1300])
+        ages = rng.choice([0, 2_000, 4_000], (len(kept), len(its)))
+        snapshots = book.snapshot_ts[np.ix_(kept, its)]
+        taken = np.where(snapshots > 0, book.ts[kept][:, None] - ages, 0)
+        symbols = tuple(book.symbols[j] for j in its)
+        if k != 1:
+            books.append(replace(book, symbols=symbols, ts=book.ts[kept], features=book.features[np.ix_(kept, its)], snapshot_ts=taken))
+        assets = tuple(rows.assets[j] for j in mine)
+        days.append((date, replace(rows, assets=assets, closes=rows.closes[:, mine].copy(), ts_ms=rows.ts_ms + late_ms), None))
+    ob = TableOrderBook(books, direction)
+    fast, slow = run(days, ob, direction), run(days, Asked(ob), direction)
+    assert fast.trades == slow.trades
+    assert fast.snapshot() == slow.snapshot()
+    assert len(fast.trades) > 30
+    assert (fast.trades != run(days, Asked(TableOrderBook([])), direction).trades) == (late_ms < 5_000)
 
 
 def test_without_the_provider_the_run_is_the_legacy_run(archive):
@@ -338,5 +360,5 @@ def test_a_book_known_in_part_equals_the_oracle():
         rows = day(seed=17, bars=500, assets=9, missing=0.02)
         engine.process_rows("2025-01-01", rows, direction=direction)
         oracle.day("2025-01-01", rows.assets, rows.closes, signals(rows), direction)
-        assert_same(engine.trades, oracle.trades)
+        assert_same_trades(engine.trades, oracle.trades)
         assert set(watch.seen) == {"signal known", "signal unknown", "OB-3 up", "OB-3 down", "OB-3 neutral"}

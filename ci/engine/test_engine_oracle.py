@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import math
-
 import numpy as np
 import pytest
 from builders import RandomBook, day
-from oracle_engine import OracleEngine
+from oracle_engine import OracleEngine, assert_same_trades
 
 from dolphin import NDAlphaEngine, load_profile
 from dolphin.engine.costs import FundingSeries
-from dolphin.types import TRADE_FIELDS, ExitReason
+from dolphin.types import ExitReason
 
 REACHED: set[str] = set()
 
@@ -21,15 +19,8 @@ def signals(rows):
 
 
 def assert_same(trades, expected):
-    assert len(trades) == len(expected)
-    for got, want in zip(trades, expected, strict=True):
-        assert tuple(got) == TRADE_FIELDS
-        for name in TRADE_FIELDS:
-            if isinstance(want[name], float) and not math.isnan(want[name]):
-                assert got[name] == pytest.approx(want[name], rel=1e-12, abs=1e-300), (name, got, want)
-            else:
-                assert got[name] == want[name] or (math.isnan(got[name]) and math.isnan(want[name])), (name, got, want)
-        REACHED.add(got["reason"])
+    assert_same_trades(trades, expected)
+    REACHED.update(trade["reason"] for trade in trades)
 
 
 @pytest.mark.parametrize("direction", [-1, 1])

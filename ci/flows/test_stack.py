@@ -63,15 +63,6 @@ def macro(folder, dates):
     return folder
 
 
-def test_no_layers_are_exactly_the_plain_run(market):
-    """An empty ``Layers`` changes no bit."""
-    settings, tables, _ = market
-    plain, _ = run(Layers(), settings, tables)
-    alone, _ = run(Layers(), settings, tables)
-    assert plain.trades == alone.trades
-    assert plain.trades
-
-
 def test_the_book_changes_the_run_and_is_the_same_from_its_recording(market):
     """The cached synthetic books are written once; the layer is reached by the run."""
     settings, tables, paths = market

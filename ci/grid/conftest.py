@@ -43,20 +43,22 @@ def start_cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable
 
 
 @pytest.fixture(scope="session")
-def cluster_of(start_cluster: Callable[..., Cluster]) -> Callable[[str], Cluster]:
-    """The session's cluster of a target."""
+def cluster_of(start_cluster: Callable[..., Cluster]) -> Callable[..., Cluster]:
+    """The session's cluster of a target; ``last``: the caller will hurt it, whoever comes later gets another."""
     running: dict[str, Cluster] = {}
 
-    def get(target: str) -> Cluster:
-        if target not in running:
-            running[target] = start_cluster(*TARGETS[target])
-        return running[target]
+    def get(target: str, last: bool = False) -> Cluster:
+        cluster = running[target] if target in running else start_cluster(*TARGETS[target])
+        running[target] = cluster
+        if last:
+            del running[target]
+        return cluster
 
     return get
 
 
 @pytest.fixture(params=TARGETS)
-def grid(request: pytest.FixtureRequest, cluster_of: Callable[[str], Cluster]) -> Iterator[GridPort]:
+def grid(request: pytest.FixtureRequest, cluster_of: Callable[..., Cluster]) -> Iterator[GridPort]:
     """A grid with nothing in it."""
     if TARGETS[request.param] is None:
         found: GridPort = EmbeddedGrid()

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from dolphin import load_profile
 from dolphin.engine.exits import AlphaExitManager
 from dolphin.engine.forewarner import mc_status
+from dolphin.engine.order_book import NO_BOOK
 from dolphin.engine.records import NDPosition, params_record
 from dolphin.engine.selection import AlphaAssetSelector
 from dolphin.engine.signal import AlphaSignalGenerator
@@ -108,7 +109,7 @@ def test_ranking_equals_the_oracle_and_the_loop_takes_its_first_eligible(seed, d
     chosen = [j for j, _, k, al in expected if k == direction and al >= 0.45 and eligible[j]]
     notes = np.zeros((len(NOTES), n))
     notes[ELIGIBLE] = eligible
-    assert select_asset_nb(window, direction, False, 0.45, np.empty((0, 0, 5)), 0, notes) == (chosen[0] if chosen else -1)
+    assert select_asset_nb(window, direction, False, 0.45, NO_BOOK, 0, notes) == (chosen[0] if chosen else -1)
 
 
 def test_a_window_with_holes_is_the_last_valid_prices_of_each_asset():

@@ -166,6 +166,18 @@ def test_wrong_units_and_wild_values_are_refused_with_a_hint(
         read_series(path, factor, unit=unit)
 
 
+@pytest.mark.parametrize(("step", "percent"), [(HOUR, 0.0006), (HOUR, 0.00125), (8 * HOUR, 0.005), (8 * HOUR, 0.01)])
+def test_percent_is_told_from_fractions_at_any_funding_interval(tmp_path: Path, step: int, percent: float) -> None:
+    """An hourly payment is an eighth: 0.0006 % an hour (the quietest month of BTC) would pass for a fraction if it were not counted so."""
+    path = csv(tmp_path / "x.csv", "ts,value", *(f"{t},{percent}" for t in stamps(5, step)))
+    with pytest.raises(QualityError, match="that is percent"):
+        read_series(path, "funding_btc")
+    assert read_series(path, "funding_btc", unit="percent").values.tolist() == pytest.approx([percent / 100 * 8 * HOUR / step] * 4)
+    csv(path, "ts,value", *(f"{t},{percent / 100}" for t in stamps(5, step)))
+    with pytest.raises(QualityError, match="those are fractions"):
+        read_series(path, "funding_btc", unit="percent")
+
+
 @pytest.mark.parametrize(
     ("lines", "message"),
     [

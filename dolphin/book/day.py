@@ -64,6 +64,10 @@ def first_ms(date: str) -> int:
 def check_book_day(day: BookDay, path: object = None) -> None:
     """Refuse a day that breaks a rule of the recording. Raises ``QualityError`` naming file, column and sample."""
     where, start = None if path is None else str(path), first_ms(day.date)
+    shape = (len(day.ts), len(day.symbols))
+    if day.snapshot_ts.shape != shape or day.features.shape != (*shape, len(BOOK_FEATURES)):
+        found = f"snapshot_ts {list(day.snapshot_ts.shape)}, features {list(day.features.shape)}"
+        raise QualityError(f"{found}: wanted {shape[0]} samples of {shape[1]} symbols and {len(BOOK_FEATURES)} features", path=where)
     if day.sample_ms <= 0 or DAY_MS % day.sample_ms:
         raise QualityError(f"sample_ms = {day.sample_ms} does not divide a day", path=where)
     _refuse(np.diff(day.ts, prepend=day.ts[:1] - 1) <= 0, "a sample time is repeated or decreases", where, "ts")

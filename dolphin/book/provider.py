@@ -10,6 +10,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from bisect import bisect_right
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -18,11 +19,13 @@ from dolphin.book.day import BookDay, check_book_day
 from dolphin.book.tracker import BookTracker
 from dolphin.errors import ConfigError, QualityError
 from dolphin.kernels.book_features import MACRO, is_stale_nb, macro_nb, watch_books_nb
-from dolphin.kernels.order_book import market_multiplier_nb
-from dolphin.types import BOOK_FEATURES, BOOK_STALE_MS, Array, Ints
+from dolphin.kernels.book_samples import sample_macro_nb, sample_rows_nb
+from dolphin.kernels.order_book import NOTHING, Samples, market_multiplier_nb, no_samples
+from dolphin.types import BOOK_FEATURES, BOOK_STALE_MS, OB_MACRO, Array, Ints
 
 __all__ = ["BookProvider", "LiveOrderBook", "TableOrderBook"]
 
+_NEVER = -(2**62)
 _MA5, _PERSISTENCE, _WITHDRAWAL, _QUALITY, _BUY, _SELL = (
     BOOK_FEATURES.index(name)
     for name in ("imbalance_ma5", "imbalance_persistence", "withdrawal_velocity", "depth_quality", "fill_buy", "fill_sell")
@@ -38,6 +41,7 @@ class BookProvider(ABC):
         if direction not in (-1, 1):
             raise ConfigError(f"direction = {direction!r} is neither -1 (SHORT) nor 1 (LONG)")
         self.direction, self._fill = direction, _BUY if direction < 0 else _SELL
+        self._fields = np.array([_MA5, _PERSISTENCE, _WITHDRAWAL, _QUALITY, self._fill])
         self._macro_of: tuple[int, Array] | None = None
         self._asked: tuple[dict[str, int], tuple[str, ...], Ints] | None = None
 
@@ -106,13 +110,16 @@ class BookProvider(ABC):
         multiplier = self.get_market_multiplier(direction, ts_ms)
         macro_out[:4], macro_out[4] = macro[:4], np.nan if multiplier is None else multiplier
         places, features, times = rows
-        if self._asked is None or self._asked[0] is not places or self._asked[1] != tuple(assets):
-            self._asked = (places, tuple(assets), np.array([places.get(name, -1) for name in assets], dtype=np.int64))
-        at = self._asked[2]
+        at = self._columns(places, assets)
         taken = times[at]
         fresh = (at >= 0) & (taken > 0) & (taken <= ts_ms) & (ts_ms - taken <= BOOK_STALE_MS)
-        columns = [_MA5, _PERSISTENCE, _WITHDRAWAL, _QUALITY, _BUY if self.direction < 0 else _SELL]
-        asset_out[fresh] = features[at[fresh]][:, columns]
+        asset_out[fresh] = features[at[fresh]][:, self._fields]
+
+    def _columns(self, places: dict[str, int], assets: Sequence[str]) -> Ints:
+        """Place of each asset, -1 = not there."""
+        if self._asked is None or self._asked[0] is not places or self._asked[1] != tuple(assets):
+            self._asked = (places, tuple(assets), np.array([places.get(name, -1) for name in assets], dtype=np.int64))
+        return self._asked[2]
 
     def _macro(self, ts_ms: int) -> Array | None:
         if self._macro_of is None or self._macro_of[0] != ts_ms or self._live:
@@ -147,11 +154,14 @@ class LiveOrderBook(BookProvider):
 
 
 class TableOrderBook(BookProvider):
-    """Answers from recorded days, as of the last sample not later than the moment. Raises ``QualityError`` when made of bad days."""
+    """Answers from recorded days, as of the last sample not later than the moment. Raises ``QualityError`` when made of bad days.
+
+    A backtest reads the days where they lie (``recorded_rows``); beyond them it costs 41 bytes a sample, for the macro values.
+    """
 
     def __init__(self, days: Sequence[BookDay], direction: int = -1) -> None:
         super().__init__(direction)
-        self._days = sorted((day for day in days if len(day.ts)), key=lambda day: day.date)
+        self._days = sorted((_frozen(day) for day in days if len(day.ts) and day.symbols), key=lambda day: day.date)
         for day in self._days:
             check_book_day(day)
         if len({day.date for day in self._days}) < len(self._days):
@@ -159,7 +169,25 @@ class TableOrderBook(BookProvider):
         self._firsts = [int(day.ts[0]) for day in self._days]
         self._places = [{name: i for i, name in enumerate(day.symbols)} for day in self._days]
         self._found: tuple[int, tuple[dict[str, int], Array, Ints] | None] = (-1, None)
+        self._macros: dict[tuple[int, int], tuple[Any, Array]] = {}
         self._watched: dict[int, tuple[Ints, Array]] = {}
+
+    def recorded_rows(self, assets: Sequence[str], direction: int, ts: Ints) -> tuple[Ints, Samples]:
+        """Which sample says at each of ``ts`` int64[n] ms exactly what ``fill_row`` would, and the samples of that day, not copied.
+
+        Returns ``(rows, samples)``, ``rows`` int64[n]: a sample's number, ``NOTHING``, or ``ASK`` where no whole sample says it: part of
+        it went stale, or it is another recorded day's. The day is that of the latest moment.
+        """
+        d = bisect_right(self._firsts, int(ts.max())) - 1 if len(ts) else -1
+        if d < 0:
+            return np.full(len(ts), NOTHING), no_samples(len(assets))
+        day, before = self._days[d], int(self._days[d - 1].ts[-1]) if d else _NEVER
+        rows = np.empty(len(ts), dtype=np.int64)
+        sample_rows_nb(day.ts, day.snapshot_ts, _read_only(ts), before, rows)
+        n = len(day.ts)
+        done, macro = self._macros.setdefault((d, direction), (np.zeros(n, dtype=np.bool_), np.empty((n, len(OB_MACRO)))))
+        sample_macro_nb(day.features, day.snapshot_ts, day.ts, direction, rows, done, macro)
+        return rows, Samples(day.features, macro, self._columns(self._places[d], assets), self._fields)
 
     def sensors(self, ts: Ints) -> Array:
         out = np.empty((len(ts), 3))
@@ -175,7 +203,7 @@ class TableOrderBook(BookProvider):
         if not np.array_equal(asked, ts):
             day, out = self._days[d], np.empty((len(ts), 3))
             at = np.searchsorted(day.ts, ts, side="right") - 1
-            watch_books_nb(_read_only(day.features), _read_only(day.snapshot_ts), at, ts, self._fill, out)
+            watch_books_nb(day.features, day.snapshot_ts, at, ts, self._fill, out)
             self._watched[d] = (ts, out)
         return out
 
@@ -189,6 +217,12 @@ class TableOrderBook(BookProvider):
                 rows = (self._places[d], day.features[row], day.snapshot_ts[row])
             self._found = (ts_ms, rows)
         return self._found[1]
+
+
+def _frozen(day: BookDay) -> BookDay:
+    """Its arrays C-ordered and read-only: the kernels are compiled for one kind of them."""
+    ts, snapshots = (_read_only(np.ascontiguousarray(values, dtype=np.int64)) for values in (day.ts, day.snapshot_ts))
+    return replace(day, ts=ts, snapshot_ts=snapshots, features=_read_only(np.ascontiguousarray(day.features, dtype=np.float64)))
 
 
 def _read_only(array: Any) -> Any:

@@ -102,15 +102,21 @@ class AdaptiveCircuitBreaker:
 
     ``factors``: the day's four factors (``day_factors``, in the order of ``Factors``); ``w750``: daily medians of lambda_vel_w750.
     ``mode``: ``as_of``: a day's threshold reads earlier days only; ``full_sample`` reads all, looks ahead, and exists for comparison.
-    ``assets``: universe of OB-4, without it the book changes nothing.
+    ``assets``: universe of OB-4, one for all days or by date (an asset listed later must not dilute an earlier day's share); without
+    it the book changes nothing.
     """
 
     def __init__(
-        self, factors: Mapping[str, Sequence[float]], w750: Mapping[str, float], *, mode: Mode = "as_of", assets: Sequence[str] = ()
+        self,
+        factors: Mapping[str, Sequence[float]],
+        w750: Mapping[str, float],
+        *,
+        mode: Mode = "as_of",
+        assets: Sequence[str] | Mapping[str, Sequence[str]] = (),
     ) -> None:
         if mode not in get_args(Mode.__value__):
             raise ConfigError(f"mode = {mode!r}: expected {' or '.join(get_args(Mode.__value__))}")
-        self.mode, self.assets = mode, tuple(assets)
+        self.mode, self.assets = mode, assets
         self.warnings: list[str] = []
         """What was missing when it was asked for, each thing once."""
         self._factors: dict[str, Factors] = {}
@@ -164,7 +170,8 @@ class AdaptiveCircuitBreaker:
         signals = count_signals(*factors)
         beta = HIGH_BETA if level >= limit else LOW_BETA
         moment = (Date.fromisoformat(date) - Date(1970, 1, 1)).days * _DAY_MS if ts_ms is None else ts_ms
-        beta *= book_beta_factor(ob_engine, self.assets, moment)
+        assets = self.assets.get(date, ()) if isinstance(self.assets, Mapping) else self.assets
+        beta *= book_beta_factor(ob_engine, assets, moment)
         return self._answer((base_boost(signals), beta, signals), factors, (level, limit))
 
     def _answer(self, result: tuple[float, float, float], factors: Factors, w750: tuple[float, float]) -> dict[str, Any]:

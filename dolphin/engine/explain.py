@@ -105,13 +105,13 @@ def _manage(scene: Scene) -> dict[str, Any]:
 
 
 def _exit_checks(scene: Scene) -> list[Check]:
-    s, c, row = scene.state, scene.config, 0
+    s, c = scene.state, scene.config
     d, j = int(s["p_direction"]), int(s["p_asset"])
-    price = float(scene.block[row, j]) if j >= 0 else math.nan
+    price = float(scene.block[0, j]) if j >= 0 else math.nan
     ob = (math.nan,) * 4
-    if len(scene.book.macro) and j >= 0:
-        macro, levels = scene.book.macro[row], scene.book.asset[row, j]
-        ob = (float(macro[0]), float(macro[1]), float(levels[0]), float(levels[2]))
+    if j >= 0:
+        market = scene.market_value("cascade_count"), scene.market_value("regime_signal")
+        ob = (*market, scene.book_value("imbalance_ma5", j), scene.book_value("withdrawal_velocity", j))
     posture = POSTURES[int(s["posture"])].value
     reason = ExitReason(exit_reason_nb(scene.params, s, price, *scene.signal, ob))
     pnl = price_move_nb(d, float(s["p_entry_price"]), price)
@@ -193,7 +193,7 @@ def _entry_checks(scene: Scene, code: Refusal, found: tuple[Choice, Confirmed | 
         asked.append(
             (Refusal.DC_CONTRADICT, f"{confirmation.steps} steps of the asset, bps", confirmation.change_bps, confirmation.limit_bps)
         )
-    if belief and len(scene.book.macro):
+    if belief and scene.has_book:
         asked.append((Refusal.OB_AGAINST, "confidence after the order book", belief.after_book, 0.0))
     return _answered(asked, code)
 

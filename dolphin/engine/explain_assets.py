@@ -77,7 +77,7 @@ def rank(scene: Scene, only: str) -> Choice:
     notes[BANNED] = [name in scene.banned for name in scene.assets]
     window, column = np.empty((IRP_WINDOW, n)), np.empty(IRP_WINDOW)
     work = Work(window, column, notes, np.empty(0), 0, one)
-    chosen = choose_nb(scene.params, scene.state, scene.block, scene.tail, scene.book.asset, work, 0)
+    chosen = choose_nb(scene.params, scene.state, scene.block, scene.tail, scene.book, work, 0)
     if one != -1:
         found = [_alone(scene, one, chosen)] if one >= 0 else []
         return Choice(chosen, tuple(found), int(chosen >= 0))
@@ -90,7 +90,7 @@ def rank(scene: Scene, only: str) -> Choice:
     placed = [replace(x, place=places[x.asset]) for x in ranked]
     dropped = [x for x in every if x.asset not in places]
     limits = {"noise": MAX_NOISE, "latency": float(MAX_LATENCY), "alignment": _least_alignment(scene)}
-    limits |= {"depth_quality": MIN_DEPTH_QUALITY} if len(scene.book.asset) else {}
+    limits |= {"depth_quality": MIN_DEPTH_QUALITY} if scene.has_book else {}
     return Choice(chosen, (*placed, *dropped), sum(x.verdict in PASSED for x in every), limits)
 
 
@@ -112,8 +112,8 @@ def _unfit(scene: Scene, j: int) -> AssetVerdict:
 def _candidate(scene: Scene, prices: Array, scores: Array, j: int, chosen: int) -> Candidate:
     action, ars = int(scores[ACTION, j]), float(scores[ARS, j])
     profile = irp_profile_nb(np.ascontiguousarray(prices[:, j]), action, scene.config.irp_units == "return")
-    depth = float(scene.book.asset[0, j, 3]) if len(scene.book.asset) else math.nan
-    after = float(book_ars_nb(ars, depth)) if len(scene.book.asset) else ars
+    depth = scene.book_value("depth_quality", j)
+    after = float(book_ars_nb(ars, depth)) if scene.has_book else ars
     known = not math.isnan(profile[0])
     return Candidate(
         asset=scene.assets[j],

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,8 +14,9 @@ from dolphin.engine.history import read_only
 from dolphin.engine.nd import NDAlphaEngine
 from dolphin.engine.order_book import NO_BOOK, OrderBookProvider, book_rows
 from dolphin.engine.records import DayRows, params_record
-from dolphin.kernels.loop import Book, count_bar_nb
-from dolphin.types import IRP_WINDOW, STATE, Array
+from dolphin.kernels.loop import count_bar_nb
+from dolphin.kernels.order_book import Book, book_macro_nb, book_value_nb
+from dolphin.types import IRP_WINDOW, OB_ASSET, OB_MACRO, STATE, Array
 
 __all__ = ["Scene", "scene_of"]
 
@@ -43,6 +45,19 @@ class Scene:
     def direction(self) -> int:
         """-1 SHORT, +1 LONG."""
         return int(self.state["direction"])
+
+    @property
+    def has_book(self) -> bool:
+        """Whether an order book is attached."""
+        return len(self.book.rows) > 0
+
+    def book_value(self, name: str, j: int) -> float:
+        """One of ``OB_ASSET`` of column ``j``; NaN = nothing known."""
+        return book_value_nb(self.book, 0, j, OB_ASSET.index(name)) if self.has_book else math.nan
+
+    def market_value(self, name: str) -> float:
+        """One of ``OB_MACRO``; NaN = nothing known."""
+        return book_macro_nb(self.book, 0, OB_MACRO.index(name)) if self.has_book else math.nan
 
 
 def scene_of(engine: NDAlphaEngine, rows: DayRows, row: int, ob: OrderBookProvider | None, vol_ok: bool | None) -> Scene:

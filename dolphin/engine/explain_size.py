@@ -104,9 +104,9 @@ def conviction(scene: Scene, j: int) -> Conviction:
     """Strength and confidence of the signal, the latter with the order book's word on column ``j``."""
     strength = compute_strength_nb(scene.signal[0], *AlphaSignalGenerator(scene.config).levels(scene.direction))
     confidence = compute_confidence_nb(strength)
-    if not len(scene.book.macro):
+    if not scene.has_book:
         return Conviction(strength, confidence, confidence, math.nan, math.nan)
-    imbalance, persistence = float(scene.book.asset[0, j, 0]), float(scene.book.asset[0, j, 1])
+    imbalance, persistence = scene.book_value("imbalance_ma5", j), scene.book_value("imbalance_persistence", j)
     after = adjust_confidence_nb(confidence, scene.direction * imbalance, persistence)
     return Conviction(strength, confidence, after, imbalance, persistence)
 
@@ -121,7 +121,7 @@ def size(scene: Scene, dc: str, belief: Conviction) -> Size:
     trend_mult, bucket_boost, streak_mult = get_trend_mult_nb(trend), get_bucket_boost_nb(wins, trades), get_streak_mult_nb(losses, closed)
     boost, beta, mc_scale = float(s["boost"]), float(s["beta"]), float(s["mc_scale"])
     regime_mult = regime_size_mult_nb(boost, beta, strength, mc_scale)
-    market_mult = factor_or_one_nb(float(scene.book.macro[0, 4])) if len(scene.book.macro) else 1.0
+    market_mult = factor_or_one_nb(scene.market_value("market_multiplier"))
     dc_mult = c.dc_leverage_boost if dc == Confirmation.CONFIRM.name else 1.0
     is_extreme, stalker = is_extreme_nb(vel_div, extreme, scene.direction), list(Posture)[int(s["posture"])] is Posture.STALKER
     factors = (trend_mult * bucket_boost * streak_mult, dc_mult, regime_mult * market_mult)

@@ -7,7 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from dolphin.kernels.loop import Book, Frame
+from dolphin.kernels.loop import Frame
+from dolphin.kernels.order_book import Book, no_samples
 from dolphin.kernels.window import fold_tail_nb
 from dolphin.types import IRP_WINDOW, OB_ASSET, OB_MACRO, Array, Ints
 
@@ -60,7 +61,8 @@ class LiveRows:
         self.codes = np.zeros(LIVE_ROWS, dtype=np.int8)
         rows = LIVE_ROWS if with_book else 0
         self.frame = read_only_frame(self.block, tail, self.vel_div, self.v50, self.v750, self.vol_ok, self.ts)
-        self.book = Book(np.full((rows, n_assets, len(OB_ASSET)), np.nan), np.full((rows, len(OB_MACRO)), np.nan))
+        answers = np.full((rows, n_assets, len(OB_ASSET)), np.nan), np.full((rows, len(OB_MACRO)), np.nan)
+        self.book = Book(np.arange(-rows, 0), no_samples(n_assets), *answers)
 
     def full(self) -> bool:
         return self.used == LIVE_ROWS

@@ -23,7 +23,8 @@ from dolphin.engine.history import LiveRows, PriceHistory, read_only_frame
 from dolphin.engine.order_book import OrderBookProvider, book_rows, fill_book_row
 from dolphin.engine.records import MC_STATUS, POSTURES, DayRows, NDPosition, day_rows, params_record, trade_records
 from dolphin.errors import ConfigError, DolphinError, QualityError, SchemaError
-from dolphin.kernels.loop import Book, Frame, Output, Work, advance_nb, close_position_nb
+from dolphin.kernels.loop import Frame, Output, Work, advance_nb, close_position_nb
+from dolphin.kernels.order_book import Book
 from dolphin.kernels.selection import BANNED, NOTES
 from dolphin.types import IRP_WINDOW, STATE, TRADE, Array, BarResult, ExitReason, McStatus, Posture, Refusal
 

@@ -8,10 +8,11 @@ No clock is read: minutes since the last evaluation come in. Source: specificati
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from numbers import Real
-from typing import Final, NamedTuple
+from operator import attrgetter
+from typing import Any, Final, NamedTuple
 
 from dolphin.config import SurvivalConfig
 from dolphin.errors import ConfigError
@@ -146,8 +147,13 @@ class Sensors:
     kill: bool | None = None
 
 
-_NAMES: Final = tuple(f.name for f in fields(Sensors))
-_BUT_BOOK: Final = tuple(name for name in _NAMES if name not in ("ob_stale", "depth_quality", "fill_prob"))
+_NAMES: Final = {
+    True: tuple(f.name for f in fields(Sensors)),
+    False: tuple(f.name for f in fields(Sensors) if f.name not in ("ob_stale", "depth_quality", "fill_prob")),
+}
+_READ: Final = {order_book: attrgetter(*names) for order_book, names in _NAMES.items()}
+_NUMBER: Final = (float, int, Real)
+"""The first two only make the usual answer a quick one."""
 
 
 class Reading(NamedTuple):
@@ -174,8 +180,8 @@ def categories(sensors: Sensors, order_book: bool = True) -> tuple[float, float,
 
 def garbled(sensors: Sensors, order_book: bool = True) -> tuple[str, ...]:
     """Names of the sensors whose number is not finite (inf is a number for ``t_since_spike_min`` only: no spike)."""
-    numbers = [(name, value) for name, value in _values(sensors, order_book) if isinstance(value, Real) and not math.isfinite(value)]
-    return tuple(name for name, value in numbers if not (name == "t_since_spike_min" and value == math.inf))
+    odd = [(name, value) for name, value in _values(sensors, order_book) if isinstance(value, _NUMBER) and not math.isfinite(value)]
+    return tuple(name for name, value in odd if not (name == "t_since_spike_min" and value == math.inf))
 
 
 def killed(sensors: Sensors) -> bool:
@@ -225,14 +231,15 @@ class SurvivalStack:
     def evaluate(self, sensors: Sensors, dt_min: float, ts_ms: int) -> SafetyRecord:
         """One evaluation: Rm, posture and the record to publish. ``ts_ms``: the wall clock, carried along and never used."""
         order_book, sensors = self.config.order_book, self._fed(sensors)
-        halt = killed(sensors) or bool(garbled(sensors, order_book))
+        nonsense = garbled(sensors, order_book)
+        halt = killed(sensors) or bool(nonsense)
         self.course, cats, target, floors = _evaluate(senses_of(sensors), halt, dt_min, self.rules, self.course)
         floor = max(floors)
         helped = not halt and floor > _level(self.rm)
         lifted = [name for name, granted in zip(_FLOORS, floors, strict=True) if helped and granted == floor]
         self.seq += 1
         c1, c2, c3, c4, c5 = cats
-        reasons = _reasons(sensors, Reading(self.rm, target, cats), order_book)
+        reasons = _reasons(sensors, Reading(self.rm, target, cats), order_book, nonsense)
         reasons += [] if self.config.dvol else ["no DVOL: at most STALKER"]
         return SafetyRecord(
             posture=self.posture, rm=self.rm, target=target, cat1=c1, cat2=c2, cat3=c3, cat4=c4, cat5=c5,
@@ -244,11 +251,11 @@ class SurvivalStack:
         return sensors if self.config.dvol else replace(sensors, t_since_spike_min=math.inf)
 
 
-def _reasons(sensors: Sensors, reading: Reading, order_book: bool) -> list[str]:
+def _reasons(sensors: Sensors, reading: Reading, order_book: bool, nonsense: Sequence[str]) -> list[str]:
     found = []
     if killed(sensors):
         found.append("kill switch cannot be read" if sensors.kill is None else "kill switch engaged")
-    found += [f"{name} is not finite" for name in garbled(sensors, order_book)]
+    found += [f"{name} is not finite" for name in nonsense]
     found += [f"{name} cannot be read" for name, value in _values(sensors, order_book) if value is None and name != "kill"]
     c1, c2, c3, c4, c5 = reading.cats
     if c1 == 0:
@@ -270,8 +277,8 @@ def _reasons(sensors: Sensors, reading: Reading, order_book: bool) -> list[str]:
     return found
 
 
-def _values(sensors: Sensors, order_book: bool) -> Sequence[tuple[str, object]]:
-    return [(name, getattr(sensors, name)) for name in (_NAMES if order_book else _BUT_BOOK)]
+def _values(sensors: Sensors, order_book: bool) -> Iterator[tuple[str, Any]]:
+    return zip(_NAMES[order_book], _READ[order_book](sensors), strict=True)
 
 
 def _checked(config: SurvivalConfig) -> SurvivalConfig:

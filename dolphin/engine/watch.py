@@ -9,8 +9,9 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
+from operator import itemgetter
 from typing import Any, Protocol, runtime_checkable
 
 import msgspec
@@ -26,12 +27,24 @@ from dolphin.engine.survival import SurvivalStack, senses_of
 from dolphin.engine.survival_report import HEALTHY
 from dolphin.errors import CheckFailed, QualityError
 from dolphin.kernels.marked import mark_curve_nb
-from dolphin.kernels.survival import POSTURES, Course, Senses, categories_nb, combine_nb, level_nb, relative_fill_nb, watch_day_nb
+from dolphin.kernels.survival import (
+    POSTURES,
+    Course,
+    Senses,
+    categories_nb,
+    combine_nb,
+    due_rows_nb,
+    level_nb,
+    relative_fill_nb,
+    watch_day_nb,
+)
 from dolphin.types import Array, Ints, McStatus, Posture
 
 __all__ = ["BookSensors", "RunWatch", "WatchedDay", "evaluation_rows"]
 
-_TRADE = ("direction", "entry_price", "fraction", "leverage")
+_LEG = ("entry_bar", "direction", "entry_price", "fraction", "leverage")
+_OPEN = itemgetter(*_LEG)
+_CLOSED = itemgetter("exit_bar", "honest_capital_after", *_LEG)
 
 
 @runtime_checkable
@@ -74,7 +87,7 @@ class _Path:
     the stack and the peak of equity end."""
 
     start: int
-    changes: list[tuple[int, int]]
+    changes: list[list[int]]
     course: Course
     peak: float
     lowest_rm: float
@@ -87,7 +100,7 @@ class _Path:
         """First of ``n`` rows whose posture is another; ``n`` when there is none."""
         if self.start != other.start:
             return 0
-        mine, its = (dict(c for c in path.changes if c[0] < n) for path in (self, other))
+        mine, its = ({row: rank for row, rank in path.changes if row < n} for path in (self, other))
         return min((row for row in mine.keys() | its.keys() if mine.get(row) != its.get(row)), default=n)
 
 
@@ -122,10 +135,13 @@ class RunWatch:
 
         Raises ``QualityError`` for a day without times.
         """
-        plan, n = self._plan(date, rows), len(rows.ts_ms)
+        n = len(rows.ts_ms)
+        if not n and self._course is None:
+            return WatchedDay(engine.process_rows(date, rows, direction=direction), (), {}, math.nan, 1)
+        plan = self._plan(date, rows)
         began, before = engine.checkpoint(), (engine.bar_count, engine.honest_capital, engine.position)
         self._peak = max(self._peak, before[1])
-        assumed = self._evaluate(plan, np.full(n, before[1]))
+        assumed = self._first_guess(plan, before[1])
         passes, settled = 0, -1
         while True:
             passes += 1
@@ -141,10 +157,14 @@ class RunWatch:
             engine.rewind(began)
             assumed, settled = found, first
 
+    def _first_guess(self, plan: _Plan, capital: float) -> _Path:
+        """What the book alone would lead to; without one, no change at all."""
+        if self._book is None and self._course is not None:
+            return _Path(self._course.rank, [], self._course, self._peak, self._course.rm)
+        return self._evaluate(plan, np.full(len(plan.ts), capital))
+
     def _plan(self, date: str, rows: DayRows) -> _Plan:
         ts, start = rows.ts_ms, day_start(date)
-        if len(ts) and not (start < ts[0] and ts[-1] <= start + DAY_MS and (np.diff(ts) > 0).all()):
-            raise QualityError(f"{date}: postures need the times of its bars", hint="rebuild it, or give --posture-file")
         due = evaluation_rows(ts, start, self.config.cadence_min, self._closed)
         at = ts[due]
         minutes = np.diff(at, prepend=self._evaluated or start) / 60_000.0
@@ -156,11 +176,11 @@ class RunWatch:
         """Postures of the day if its equity float64[n] were this."""
         senses = senses_of(HEALTHY, mc_status=self._status if self._status != McStatus.OFF else McStatus.OK)
         course = self._course or self._warm(senses, plan.opening)
-        ranks, rms = np.empty(len(plan.rows), dtype=np.int8), np.empty(len(plan.rows))
-        end, peak = watch_day_nb(equity, plan.rows, plan.minutes, plan.book, senses, self._rules, course, self._peak, ranks, rms)
-        moved = np.flatnonzero(np.diff(ranks, prepend=np.int8(course.rank)))
-        changes = list(zip((plan.rows[moved] + 1).tolist(), ranks[moved].tolist(), strict=True))
-        return _Path(course.rank, changes, Course(*end), peak, float(rms.min(initial=course.rm)))
+        changes = np.empty((len(plan.rows), 2), dtype=np.int64)
+        end, peak, lowest, found = watch_day_nb(
+            equity, plan.rows, plan.minutes, plan.book, senses, self._rules, course, self._peak, changes
+        )
+        return _Path(course.rank, changes[:found].tolist(), Course(*end), peak, lowest)
 
     def _warm(self, senses: Senses, book: Array) -> Course:
         stale, quality, fill = book.tolist()
@@ -188,24 +208,27 @@ class RunWatch:
 def evaluation_rows(ts: Ints, start: int, cadence_min: float, closed: int = 0) -> Ints:
     """Rows of a day after whose bars the watchdog evaluates: the first close at or after each whole cadence since midnight UTC (``start``
     ms), midnight at the day's end included. ``closed``: the last close before the day, 0 = at midnight.
+
+    Raises ``QualityError`` for times that do not ascend within the day.
     """
-    cadence = max(round(cadence_min * 60_000), 1)
-    whole = np.where(ts - start < DAY_MS, (ts - start) // cadence, -(-DAY_MS // cadence))
-    return np.flatnonzero(np.diff(whole, prepend=-1 if 0 < closed < start else 0) > 0)
+    rows = np.empty(len(ts), dtype=np.int64)
+    found = due_rows_nb(read_only(ts), start, start + DAY_MS, max(round(cadence_min * 60_000), 1), closed or start, rows)
+    if found < 0:
+        raise QualityError("postures need the times of a day's bars, ascending", hint="rebuild the day, or give --posture-file")
+    return rows[:found]
 
 
 def _equity(engine: NDAlphaEngine, rows: DayRows, result: Mapping[str, Any], before: tuple[int, float, NDPosition | None]) -> Array:
     """float64[n] USDT: honest equity at every bar of the day that was run. ``before``: bars, honest capital and position at its start."""
     (first, capital, held), n = before, len(rows.ts_ms)
-    trades: Sequence[Mapping[str, Any]] = result["trades"]
-    ends, after = [t["exit_bar"] - first for t in trades], [t["honest_capital_after"] for t in trades]
-    if result["open_position"] is not None:
-        trades, ends, after = [*trades, result["open_position"]], [*ends, n], [*after, math.nan]
     place = {name: j for j, name in enumerate(rows.assets)}
-    bars = np.array([(place.get(t["asset"], -1), t["entry_bar"] - first, end) for t, end in zip(trades, ends, strict=True)], dtype=np.int64)
-    d, entry, fraction, leverage = np.array([[t[name] for name in _TRADE] for t in trades], dtype=np.float64).reshape(-1, 4).T
-    terms = honest_terms(engine.config, d, entry, fraction * leverage, np.array([capital, *after])[:-1][: len(d)], np.array(after))
+    legs = [(place.get(t["asset"], -1), *_CLOSED(t)) for t in result["trades"]]
+    if (left := result["open_position"]) is not None:
+        legs.append((place.get(left["asset"], -1), first + n, math.nan, *_OPEN(left)))
+    column, end, after, entered, d, entry, fraction, leverage = np.array(legs, dtype=np.float64).reshape(-1, 8).T
+    bars = np.stack([column, entered - first, end - first], axis=1).astype(np.int64)
+    terms = honest_terms(engine.config, d, entry, fraction * leverage, np.append(capital, after)[:-1], after)
     equity = np.empty(n)
     price = held.last_price if held is not None else math.nan
-    mark_curve_nb(read_only(rows.closes), bars.reshape(-1, 3), np.ascontiguousarray(d), terms, capital, price, equity)
+    mark_curve_nb(read_only(rows.closes), bars, np.ascontiguousarray(d), terms, capital, price, equity)
     return equity

@@ -14,7 +14,21 @@ from dolphin.kernels._jit import kernel
 from dolphin.kernels.costs import champion_close_nb, funding_nb, honest_return_nb
 from dolphin.kernels.direction import check_dc_nb
 from dolphin.kernels.exits import evaluate_exit_nb, price_move_nb
-from dolphin.kernels.order_book import adjust_confidence_nb, adjust_exits_nb, factor_or_one_nb
+from dolphin.kernels.order_book import (
+    CASCADES,
+    FILL,
+    IMBALANCE,
+    MULTIPLIER,
+    PERSISTENCE,
+    QUALITY,
+    REGIME,
+    WITHDRAWAL,
+    adjust_confidence_nb,
+    adjust_exits_nb,
+    book_macro_nb,
+    book_value_nb,
+    factor_or_one_nb,
+)
 from dolphin.kernels.selection import ALIGNMENT, ARS, BANNED, ELIGIBLE, select_asset_nb
 from dolphin.kernels.signal import compute_confidence_nb, compute_strength_nb, gate_open_nb, is_extreme_nb
 from dolphin.kernels.sizing import (
@@ -29,8 +43,8 @@ from dolphin.kernels.window import history_nb, window_nb
 from dolphin.types import Array, ExitReason, Ints, Posture, Refusal
 
 __all__ = [
-    "Book", "Frame", "Funding", "Output", "Work", "advance_nb", "choose_nb", "close_position_nb", "confirm_nb", "count_bar_nb",
-    "exit_reason_nb", "gate_nb", "recent_losses_nb", "vel_div_trend_nb",
+    "Frame", "Funding", "Output", "Work", "advance_nb", "choose_nb", "close_position_nb", "confirm_nb", "count_bar_nb", "exit_reason_nb",
+    "gate_nb", "recent_losses_nb", "vel_div_trend_nb",
 ]  # fmt: skip
 
 STALE_PRICE = int(ExitReason.STALE_PRICE)
@@ -63,13 +77,6 @@ class Frame(NamedTuple):
     v750: Array
     vol_ok: Any
     ts: Ints
-
-
-class Book(NamedTuple):
-    """Order-book rows: ``asset`` float64[n_bars, n_assets, 5], ``macro`` float64[n_bars, 5]; zero rows = no book attached."""
-
-    asset: Array
-    macro: Array
 
 
 class Funding(NamedTuple):
@@ -213,7 +220,7 @@ def _exit_nb(
 
 
 @kernel
-def choose_nb(params: Any, state: Any, block: Array, tail: Array, levels: Array, work: Any, row: int) -> int:
+def choose_nb(params: Any, state: Any, block: Array, tail: Array, book: Any, work: Any, row: int) -> int:
     """Column of the asset to enter on this row, or -1."""
     notes, only = work.notes, work.only_asset
     for j in range(block.shape[1]):
@@ -222,7 +229,7 @@ def choose_nb(params: Any, state: Any, block: Array, tail: Array, levels: Array,
     if only != -1:
         return only if only >= 0 and notes[ELIGIBLE, only] == 1.0 else -1
     window = window_nb(block, tail, row, work.window, work.column)
-    return select_asset_nb(window, state.direction, params.irp_returns != 0, params.min_irp_alignment, levels, row, notes)
+    return select_asset_nb(window, state.direction, params.irp_returns != 0, params.min_irp_alignment, book, row, notes)
 
 
 @kernel
@@ -260,7 +267,7 @@ def _enter_nb(params: Any, state: Any, block: Array, tail: Array, book: Any, wor
     d, vel_div = state.direction, signal[0]
     threshold = params.short_threshold if d < 0 else params.long_threshold
     extreme = params.short_extreme if d < 0 else params.long_extreme
-    j = choose_nb(params, state, block, tail, book.asset, work, row)
+    j = choose_nb(params, state, block, tail, book, work, row)
     if j < 0:
         return NO_ASSET
     dc = confirm_nb(params, state, block, tail, work.column, row, j)
@@ -268,9 +275,9 @@ def _enter_nb(params: Any, state: Any, block: Array, tail: Array, book: Any, wor
         return DC_CONTRADICT
     strength = compute_strength_nb(vel_div, threshold, extreme)
     confidence, market_mult = compute_confidence_nb(strength), 1.0
-    if book.macro.shape[0] > 0:
-        confidence = adjust_confidence_nb(confidence, d * book.asset[row, j, 0], book.asset[row, j, 1])
-        market_mult = factor_or_one_nb(book.macro[row, 4])
+    if book.rows.shape[0] > 0:
+        confidence = adjust_confidence_nb(confidence, d * book_value_nb(book, row, j, IMBALANCE), book_value_nb(book, row, j, PERSISTENCE))
+        market_mult = factor_or_one_nb(book_macro_nb(book, row, MULTIPLIER))
     if confidence == 0.0:
         return OB_AGAINST
     bucket = get_signal_bucket_nb(vel_div, threshold, extreme)
@@ -334,8 +341,7 @@ def advance_nb(params: Any, state: Any, frame: Any, book: Any, funding: Any, wor
     ``params`` PARAMS[1], ``state`` STATE[1] (changed in place). Depends on rows up to the current one only.
     """
     p, s = params[0], state[0]
-    block, tail, levels, macro = frame.block, frame.tail, book.asset, book.macro
-    has_book = macro.shape[0] > 0
+    block, tail, has_book = frame.block, frame.tail, book.rows.shape[0] > 0
     n_out = 0
     for row in range(span[0], span[1]):
         if s.open != 0 and (n_out == out.trades.shape[0] or s.draws_used - work.draws_base + 3 > work.draws.shape[0]):
@@ -343,14 +349,21 @@ def advance_nb(params: Any, state: Any, frame: Any, book: Any, funding: Any, wor
         vel_div, spread = frame.vel_div[row], frame.v50[row] - frame.v750[row]
         count_bar_nb(s, vel_div, frame.ts[row])
         if s.open != 0:
-            j, ob, fills = s.p_asset, (np.nan, np.nan, np.nan, np.nan), (has_book, np.nan, np.nan)
+            j, ob = s.p_asset, (np.nan, np.nan, np.nan, np.nan)
             if has_book and j >= 0:
-                ob = (macro[row, 0], macro[row, 1], levels[row, j, 0], levels[row, j, 2])
-                fills = (True, levels[row, j, 3], levels[row, j, 4])
+                ob = (
+                    book_macro_nb(book, row, CASCADES),
+                    book_macro_nb(book, row, REGIME),
+                    book_value_nb(book, row, j, IMBALANCE),
+                    book_value_nb(book, row, j, WITHDRAWAL),
+                )
             price = block[row, j] if j >= 0 else np.nan
             code = IN_POSITION
             reason = exit_reason_nb(p, s, price, vel_div, spread, ob)
             if reason != 0:
+                fills = (has_book, np.nan, np.nan)
+                if has_book and j >= 0:
+                    fills = (True, book_value_nb(book, row, j, QUALITY), book_value_nb(book, row, j, FILL))
                 draws = work.draws[s.draws_used - work.draws_base :]
                 _exit_nb(p, s, reason, fills, draws, funding, out.trades[n_out], work.notes)
                 n_out += 1

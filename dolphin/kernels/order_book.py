@@ -1,4 +1,6 @@
-"""Effects of the order book (OB) on a decision. NaN = nothing known = neutral. Source: specification of the order book, OB-1 to OB-5.
+"""The order book (OB) as the loop reads it, and its effects on a decision. NaN = nothing known = neutral.
+
+Source: specification of the order book, OB-1 to OB-5.
 
 ``eff`` is the imbalance turned so that positive supports the trade: ``direction * imbalance_ma5``.
 """
@@ -6,12 +8,82 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from dolphin.kernels._jit import kernel
+from dolphin.types import OB_ASSET, OB_MACRO, Array, Ints
 
-__all__ = ["adjust_confidence_nb", "adjust_exits_nb", "ars_adjustment_nb", "factor_or_one_nb", "market_multiplier_nb"]
+__all__ = [
+    "ASK", "CASCADES", "FILL", "IMBALANCE", "MULTIPLIER", "NOTHING", "PERSISTENCE", "QUALITY", "REGIME", "WITHDRAWAL", "Book", "Samples",
+    "adjust_confidence_nb", "adjust_exits_nb", "ars_adjustment_nb", "book_macro_nb", "book_value_nb", "factor_or_one_nb",
+    "market_multiplier_nb", "no_samples",
+]  # fmt: skip
+
+
+def _places(names: Sequence[str]) -> list[Any]:
+    """int64, not int: numba would compile the readers anew for every literal."""
+    return [np.int64(k) for k in range(len(names))]
+
+
+IMBALANCE, PERSISTENCE, WITHDRAWAL, QUALITY, FILL = _places(OB_ASSET)
+CASCADES, REGIME, _, _, MULTIPLIER = _places(OB_MACRO)
+
+NOTHING, ASK = -1, -2
+"""In place of a sample's number: nothing is known at this moment; the samples do not say, ask the provider."""
+
+
+class Samples(NamedTuple):
+    """A recorded day, read where it lies: ``features`` float64[n_samples, n_symbols, n_features], read-only, NaN where nothing is known;
+    ``macro`` float64[n_samples, 5] (``OB_MACRO``); ``columns`` int64[n_assets]: the symbol of each asset, -1 = not recorded; ``fields``
+    int64[5]: the features that are ``OB_ASSET``. At least one sample and one symbol.
+    """
+
+    features: Array
+    macro: Array
+    columns: Ints
+    fields: Ints
+
+
+class Book(NamedTuple):
+    """What the order book says on each bar. ``rows`` int64[n_bars]: the number of a sample or, negative, of an answer counted from the
+    end of ``asset`` float64[n_answers, n_assets, 5] (``OB_ASSET``) and ``macro`` float64[n_answers, 5] (``OB_MACRO``), of which there is
+    at least one. No bars = no book attached.
+    """
+
+    rows: Ints
+    samples: Samples
+    asset: Array
+    macro: Array
+
+
+def no_samples(n_assets: int) -> Samples:
+    """Samples of a book that has answers only."""
+    features = np.full((1, 1, 1), np.nan)
+    features.setflags(write=False)
+    fields = np.zeros(len(OB_ASSET), dtype=np.int64)
+    return Samples(features, np.full((1, len(OB_MACRO)), np.nan), np.full(n_assets, -1), fields)
+
+
+# Both places are read before one is chosen: numba drops the reference counts of arrays that live in one basic block only, and a branch
+# between the reads cost 0.2 us a bar; not inlined, seven arrays are handed over at every call.
+@kernel(forceinline=True)
+def book_value_nb(book: Book, row: int, asset: int, field: int) -> float:
+    """Value ``field`` of ``OB_ASSET`` of column ``asset`` on bar ``row``; NaN = nothing known."""
+    at, column = book.rows[row], book.samples.columns[asset]
+    answered = book.asset[min(at, -1), asset, field]
+    sampled = book.samples.features[max(at, 0), max(column, 0), book.samples.fields[field]]
+    return answered if at < 0 else sampled if column >= 0 else np.nan
+
+
+@kernel(forceinline=True)
+def book_macro_nb(book: Book, row: int, field: int) -> float:
+    """Value ``field`` of ``OB_MACRO`` on bar ``row``; NaN = nothing known."""
+    at = book.rows[row]
+    answered, sampled = book.macro[min(at, -1), field], book.samples.macro[max(at, 0), field]
+    return answered if at < 0 else sampled
 
 
 @kernel

@@ -5,11 +5,13 @@ Source: specification of the engine, 5, and of the order book, OB-1.
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 
 from dolphin.kernels._jit import kernel
 from dolphin.kernels.irp import compute_ars_nb, irp_block_nb, irp_latency_nb
-from dolphin.kernels.order_book import ars_adjustment_nb
+from dolphin.kernels.order_book import QUALITY, ars_adjustment_nb, book_value_nb
 from dolphin.types import Array, Ints
 
 __all__ = [
@@ -78,18 +80,18 @@ def book_ars_nb(ars: float, depth_quality: float) -> float:
 
 
 @kernel
-def select_asset_nb(window: Array, direction: int, returns: bool, gate: float, levels: Array, row: int, notes: Array) -> int:
+def select_asset_nb(window: Array, direction: int, returns: bool, gate: float, book: Any, row: int, notes: Array) -> int:
     """Column of the asset to trade, or -1: the first of the ranking with alignment >= ``gate`` and action == ``direction``.
 
-    Row ELIGIBLE of ``notes`` says which assets may be chosen; ``levels`` float64[n_bars, n_assets, 5] (``OB_ASSET``) or no bars, read
-    at ``row``. Equal scores keep column order. Row ARS holds the score after the book's adjustment.
+    Row ELIGIBLE of ``notes`` says which assets may be chosen; ``book`` (``Book``) is read at ``row``. Equal scores keep column order.
+    Row ARS holds the score after the book's adjustment.
     """
     score_assets_nb(window, direction, returns, gate, notes)
     for j in range(window.shape[1]):
         if notes[ACTION, j] != direction or notes[ALIGNMENT, j] < gate or notes[ELIGIBLE, j] == 0.0:
             notes[ARS, j] = np.nan
-        elif levels.shape[0] > 0:
-            notes[ARS, j] = book_ars_nb(notes[ARS, j], levels[row, j, 3])
+        elif book.rows.shape[0] > 0:
+            notes[ARS, j] = book_ars_nb(notes[ARS, j], book_value_nb(book, row, j, QUALITY))
     nothing = window.shape[1]
     while True:
         best, best_ars = nothing, -np.inf

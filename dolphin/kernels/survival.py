@@ -24,6 +24,7 @@ __all__ = [
     "cat5_nb",
     "categories_nb",
     "combine_nb",
+    "due_rows_nb",
     "evaluate_nb",
     "impaired_nb",
     "level_nb",
@@ -92,7 +93,7 @@ def _or_nb(value: float, worst: float) -> float:
 @kernel
 def unit_nb(value: float) -> float:
     """``value`` clamped to [0, 1]; not finite counts as 0."""
-    return min(1.0, max(0.0, value)) if math.isfinite(value) else 0.0
+    return value if 0.0 < value < 1.0 else 1.0 if 1.0 <= value < math.inf else 0.0
 
 
 @kernel
@@ -110,9 +111,9 @@ def cat2_nb(mc_status: int, staleness_hours: float) -> float:
 
 @kernel
 def cat3_nb(ob_stale: float, depth_quality: float, fill_prob: float) -> float:
-    """0.5 when the book is stale, else ``clamp(0.3 + 0.7*min(depth_quality, fill_prob), 0.3, 1)``; ``ob_stale`` NaN: the lower one."""
+    """0.5 when the book is stale, else ``clamp(0.3 + 0.7*min(depth_quality, fill_prob), 0.3, 1)``; not known (not finite): the lower."""
     fresh = 0.3 + 0.7 * unit_nb(min(_or_nb(depth_quality, 0.0), _or_nb(fill_prob, 0.0)))
-    if math.isnan(ob_stale):
+    if not math.isfinite(ob_stale):
         return min(0.5, fresh)
     return 0.5 if ob_stale != 0.0 else fresh
 
@@ -222,16 +223,37 @@ def evaluate_nb(senses: Any, halt: bool, dt_min: float, rules: Any, course: Any)
 
 
 @kernel
+def due_rows_nb(ts: Ints, start: int, end: int, cadence: int, closed: int, out: Ints) -> int:
+    """Rows after whose bars the watchdog evaluates, into ``out`` int64[n]: the first close at or after each whole cadence (ms) since
+    ``start``, and at ``end``. How many, or -1 when ``ts`` int64[n] ms do not ascend within (start, end].
+
+    ``closed``: the last close before the day, ms.
+    """
+    found, before = 0, start
+    due = start if closed < start else start + cadence
+    for i in range(ts.shape[0]):
+        if not before < ts[i] <= end:
+            return -1
+        before = ts[i]
+        if before >= min(due, end):
+            out[found] = i
+            found += 1
+            due = start + ((before - start) // cadence + 1) * cadence
+    return found
+
+
+@kernel
 def watch_day_nb(
-    equity: Array, rows: Ints, minutes: Array, book: Array, senses: Any, rules: Any, course: Any, peak: float, ranks: Any, rms: Array
-) -> tuple[Any, float]:
-    """Evaluate at the closes of the bars ``rows`` int64[m] of a day; return ``(Course, highest equity)`` at its end.
+    equity: Array, rows: Ints, minutes: Array, book: Array, senses: Any, rules: Any, course: Any, peak: float, changes: Ints
+) -> tuple[Any, float, float, int]:
+    """Evaluate at the closes of the bars ``rows`` int64[m] of a day; return ``(Course at its end, highest equity, lowest Rm, changes)``.
 
     ``equity`` float64[n] USDT at every bar; ``minutes`` float64[m] since the evaluation before; ``book`` float64[m, 3] (ob_stale, median
     depth quality, median fill probability; NaN = cannot be read); ``senses``: every other sensor; ``peak``: highest equity before the day.
-    Written: ``ranks`` int64[m], ``rms`` float64[m]. ``drawdown = 1 - max(equity, 0)/peak``. Depends on bars up to each row only.
+    ``changes`` int64[m, 2] is written: (row, rank), each from that row on. ``drawdown = 1 - max(equity, 0)/peak``. A change depends on the
+    bars before its row only.
     """
-    done = 0
+    done, found, lowest = 0, 0, course.rm
     for i in range(rows.shape[0]):
         while done <= rows[i]:
             peak = max(peak, equity[done])
@@ -241,9 +263,13 @@ def watch_day_nb(
             senses.hz_nodes, senses.heartbeat_age_s, senses.mc_status, senses.staleness_hours, book[i, 0], book[i, 1],
             relative_fill_nb(book[i, 2]), senses.t_since_spike_min, drawdown,
         )  # fmt: skip
+        before = course.rank
         course, _, _, _ = evaluate_nb(now, not math.isfinite(drawdown), minutes[i], rules, course)
-        ranks[i], rms[i] = course.rank, course.rm
+        lowest = min(lowest, course.rm)
+        if course.rank != before:
+            changes[found, 0], changes[found, 1] = rows[i] + 1, course.rank
+            found += 1
     while done < equity.shape[0]:
         peak = max(peak, equity[done])
         done += 1
-    return course, peak
+    return course, peak, lowest, found

@@ -109,21 +109,29 @@ def read_series(
     if not len(ts):
         raise QualityError(f"has no rows of {factor}", path=path, hint=f"symbol {symbol}, series {series or _SERIES[factor]}")
     _check_times(path, ts, rows)
-    _check_unit(path, factor, unit, values, rows)
-    if factor == "funding_btc":
-        values = _per_eight_hours(ts, values) / (100.0 if unit == "percent" else 1.0)
+    scale = _payments_in_eight_hours(ts) if factor == "funding_btc" else np.ones(len(ts))
+    _check_unit(path, factor, unit, values, float(np.median(scale[1:])) if len(ts) > 1 else 1.0, rows)
+    values = values * scale / (100.0 if unit == "percent" else 1.0)
     known = np.isfinite(values)
     if not known.any():
         raise QualityError("one funding time tells no interval", path=path, column="ts")
     return MacroSeries(factor, ts[known], values[known], LAGS_MS[factor] if lag_ms is None else lag_ms, path)
 
 
-def daily_indicators(sources: Iterable[MacroSeries], dates: Sequence[str]) -> DailyIndicators:
-    """The factors of each day as known at its start. A factor without a series, or without a value for a day, is NaN and named."""
+def daily_indicators(
+    sources: Iterable[MacroSeries], dates: Sequence[str], archived: Mapping[str, Sequence[float]] | None = None
+) -> DailyIndicators:
+    """The factors of each day as known at its start. A factor without a series, or without a value for a day, is NaN and named.
+
+    ``archived``: factors by date that take the place of the series on those days.
+    """
     starts = np.array([day_start(date) for date in dates], dtype=np.int64)
     values = np.full((len(dates), len(INDICATORS)), np.nan)
     for source in sources:
         values[:, INDICATORS.index(source.factor)] = source.as_of(starts)
+    for row, date in enumerate(dates):
+        if archived and date in archived:
+            values[row] = archived[date]
     gaps = [text for j, factor in enumerate(INDICATORS) for text in _gaps(factor, dates, np.isnan(values[:, j]))]
     return DailyIndicators(tuple(dates), values, tuple(gaps))
 
@@ -281,11 +289,11 @@ def _check_times(path: Path, ts: Ints, rows: Ints) -> None:
         raise QualityError(why, path=path, column="ts", row=int(rows[at]), hint="one value a time, ascending")
 
 
-def _check_unit(path: Path, factor: str, unit: str, values: Array, rows: Ints) -> None:
+def _check_unit(path: Path, factor: str, unit: str, values: Array, scale: float, rows: Ints) -> None:
     known = values[~np.isnan(values)]
     if not len(known):
         raise QualityError(f"no value of {factor} is a number", path=path)
-    hint = _unit_hint(factor, unit, known)
+    hint = _unit_hint(factor, unit, known * scale)
     if hint:
         raise QualityError(f"{factor} is in another unit (median {np.median(known):.6g}, largest {known.max():.6g})", path=path, hint=hint)
     low, high = _BOUNDS[unit if factor == "funding_btc" else factor]
@@ -296,7 +304,7 @@ def _check_unit(path: Path, factor: str, unit: str, values: Array, rows: Ints) -
 
 
 def _unit_hint(factor: str, unit: str, known: Array) -> str:
-    """What the values look like when it is not what was told. BTC's median funding is 0.0001 a payment: 0.001 parts the units."""
+    """What the values look like when it is not what was told; funding as 8 h, whose median is 0.0001 for BTC: 0.001 parts the units."""
     if factor == "funding_btc":
         paid = np.abs(known[known != 0])
         typical = float(np.median(paid)) if len(paid) else math.nan
@@ -313,15 +321,15 @@ def _unit_hint(factor: str, unit: str, known: Array) -> str:
     return "that is the buyers' share s: pass s/(1 - s)" if top < 0.7 else ""
 
 
-def _per_eight_hours(ts: Ints, rates: Array) -> Array:
-    """``rate * 8 h / interval``; the interval is the median of the last three steps, in whole hours. The first row has none: NaN."""
+def _payments_in_eight_hours(ts: Ints) -> Array:
+    """``8 h / interval``; the interval is the median of the last three steps, in whole hours. The first row has none: NaN."""
     if len(ts) < 2:
         return np.full(len(ts), np.nan)
     steps = np.concatenate(([np.nan] * 3, np.diff(ts).astype(np.float64)))
     recent = np.stack([steps[2:], steps[1:-1], steps[:-2]])
     recent = np.where(np.isnan(recent), recent[0], recent)
     hours: Array = np.maximum(np.round(np.median(recent, axis=0) / 3_600_000), 1.0)
-    return rates * 8.0 / hours
+    return 8.0 / hours
 
 
 def _gaps(factor: str, dates: Sequence[str], missing: Any) -> list[str]:

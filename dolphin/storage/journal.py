@@ -3,9 +3,10 @@
 One SQLite file a writer, append-only, each record chained to the one before by sha256 (``journal_records``), one writing process by a
 lock. What ``append`` has returned survives kill -9 and a power cut; what it has not, is wholly there or wholly absent.
 
-Growth: a bar takes about 0.5 kB, so a lane at 5 s writes about 8 MB a day and one at 60 s below 1 MB (ci/bench/bench_journal.py). ``rotate`` (call
-it at the end of a day or week) moves all records into a sealed, read-only file beside; reading and ``verify`` go through sealed files
-as if nothing had happened, and those that were moved away are named, not missed. Of attachments the newest few of a kind are kept.
+Growth: a bar takes about 0.5 kB, so a lane at 5 s writes about 8 MB a day and one at 60 s below 1 MB (ci/bench/bench_journal.py).
+``rotate`` (call it at the end of a day or week) moves all records into a sealed, read-only file beside; reading and ``verify`` go
+through sealed files as if nothing had happened, and those that were moved away are named, not missed. Of attachments the newest few of
+a kind are kept.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from __future__ import annotations
 import sqlite3
 import threading
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -40,13 +41,13 @@ class Journal(JournalReader):
         self.path, self.writer = Path(path), checked_writer(writer)
         self._keep = keep_attachments
         self._lock = threading.RLock()
-        self._held = FileLock(self.path.with_name(self.path.name + ".lock"), self.writer)
-        try:
+        with ExitStack() as undo:
+            self._held = FileLock(self.path.with_name(self.path.name + ".lock"), self.writer)
+            undo.callback(self._held.release)
             self._db = open_for_writing(self.path, self.writer)
-        except BaseException:
-            self._held.release()
-            raise
-        self._seq, self._hash = self._rows("SELECT seq, hash FROM head")[0]
+            undo.callback(self._db.close)
+            self._seq, self._hash = self._rows("SELECT seq, hash FROM head")[0]
+            undo.pop_all()
 
     @classmethod
     def open(cls, path: Path | str, writer: str, *, keep_attachments: int = 3) -> Journal:
@@ -161,10 +162,9 @@ class Journal(JournalReader):
             try:
                 yield
                 self._db.execute("COMMIT")
-            except BaseException:
+            finally:
                 if self._db.in_transaction:
                     self._rollback()
-                raise
 
     def _rollback(self) -> None:
         try:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Final
 from urllib.parse import quote
@@ -63,26 +63,24 @@ def open_for_writing(path: Path, writer: str) -> sqlite3.Connection:
 
     Raises ``MalformedFile``, ``SchemaError``, ``QualityError`` (another writer's) or ``Unavailable``.
     """
-    with refusing(path):
+    with refusing(path), ExitStack() as undo:
         db = sqlite3.connect(path, timeout=BUSY_SECONDS, isolation_level=None, check_same_thread=False)
-        try:
-            fresh = _is_empty(db)
-            if not fresh:
-                _check_schema(db, path)
-            else:
-                db.execute("PRAGMA auto_vacuum = INCREMENTAL")
-            db.execute("PRAGMA journal_mode = WAL")
-            db.execute("PRAGMA synchronous = FULL")
-            db.execute("PRAGMA fullfsync = ON")
-            if fresh:
-                _create(db, writer)
-                sync_folder(path.parent)
-            (owner,) = db.execute("SELECT writer FROM head").fetchone()
-            if owner != writer:
-                raise QualityError(f"is the journal of {owner}, not of {writer}", path=path, hint="one file a lane or service")
-        except BaseException:
-            db.close()
-            raise
+        undo.callback(db.close)
+        fresh = _is_empty(db)
+        if fresh:
+            db.execute("PRAGMA auto_vacuum = INCREMENTAL")
+        else:
+            _check_schema(db, path)
+        db.execute("PRAGMA journal_mode = WAL")
+        db.execute("PRAGMA synchronous = FULL")
+        db.execute("PRAGMA fullfsync = ON")
+        if fresh:
+            _create(db, writer)
+            sync_folder(path.parent)
+        (owner,) = db.execute("SELECT writer FROM head").fetchone()
+        if owner != writer:
+            raise QualityError(f"is the journal of {owner}, not of {writer}", path=path, hint="one file a lane or service")
+        undo.pop_all()
     return db
 
 
@@ -102,14 +100,13 @@ def open_for_reading(path: Path) -> sqlite3.Connection:
 
 def _opened(path: Path, options: str) -> sqlite3.Connection:
     uri = f"file:{quote(str(path.absolute()))}?{options}"
-    db = sqlite3.connect(uri, uri=True, timeout=BUSY_SECONDS, isolation_level=None, check_same_thread=False)
-    try:
+    with ExitStack() as undo:
+        db = sqlite3.connect(uri, uri=True, timeout=BUSY_SECONDS, isolation_level=None, check_same_thread=False)
+        undo.callback(db.close)
         if _is_empty(db):
             raise MalformedFile("is empty, not a journal", path=path)
         _check_schema(db, path)
-    except BaseException:
-        db.close()
-        raise
+        undo.pop_all()
     return db
 
 

@@ -7,7 +7,7 @@ import json
 import sqlite3
 import threading
 from collections.abc import Iterator
-from contextlib import closing
+from contextlib import ExitStack, closing
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -99,12 +99,12 @@ class JournalReader:
         return verify_files(self.path, self.writer)
 
     def _written_by(self) -> str:
-        try:
+        with ExitStack() as undo:
+            undo.callback(self._db.close)
             rows = self._rows("SELECT writer FROM head")
-            return checked_writer(rows[0][0] if rows else "")
-        except BaseException:
-            self._db.close()
-            raise
+            name = checked_writer(rows[0][0] if rows else "")
+            undo.pop_all()
+        return name
 
     def _page(self, kind: Kind | None, after: int, size: int = _PAGE) -> tuple[list[Record], int]:
         """Up to ``size`` records behind ``after``, and how far the search has come (``after`` itself: to the end)."""

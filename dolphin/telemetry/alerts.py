@@ -30,6 +30,7 @@ class AlertKind(StrEnum):
     KILL = "kill"
     RELEASE = "release"
     SAFE_MODE = "safe_mode"
+    CRASHED = "crashed"
     CRASH_LOOP = "crash_loop"
     STALE_FEED = "stale_feed"
     STALE_GRID = "stale_grid"
