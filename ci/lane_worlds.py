@@ -117,7 +117,9 @@ def run_out(world: World, seconds: float = 600.0) -> None:
     assert over(), "the replay did not end"
 
 
-def engine_run(settings: Settings, days: Path, direction: int = -1, *, book: Any = None, told: Any = None, first: int | None = None) -> NDAlphaEngine:
+def engine_run(
+    settings: Settings, days: Path, direction: int = -1, *, book: Any = None, told: Any = None, first: int | None = None
+) -> NDAlphaEngine:
     """The engine by itself over the day tables of a folder, under the same layers; ``told``: bar records of the first day, whose postures
     and boosts it is given bar by bar."""
     engine = NDAlphaEngine(settings.engine)

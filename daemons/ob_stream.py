@@ -24,6 +24,7 @@ from dolphin.types import BOOK_FEATURES, BOOK_STALE_MS, Array
 
 __all__ = ["BookService"]
 
+LIVE_S: Final = 0.5
 REPLAY_S: Final = 0.1
 """Seconds between steps in a replay, whose market runs faster."""
 AT_ONCE: Final = 16
@@ -34,13 +35,11 @@ class BookService(Service):
     """Samples of ``source`` into the grid."""
 
     name: ClassVar[str] = "ob_stream"
-    every_s: ClassVar[float] = 0.5
 
     def __init__(self, context: Context, source: BookSource | None = None) -> None:
         super().__init__(context)
         self.source = source if source is not None else _source(context)
-        if context.replay is not None:
-            self.every_s = REPLAY_S  # type: ignore[misc]
+        self.every_s = LIVE_S if context.replay is None else REPLAY_S
         self._store = ShardedFeatureStore(context.grid, context.clock.wall_ms)
         self._last: BookSample | None = None
 
