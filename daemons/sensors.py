@@ -68,7 +68,7 @@ class SensorReader:
         nodes = self._poll()
         ages = {name: self._beats.age_s(name) for name in self._required}
         self.missing = tuple(name for name, age in ages.items() if age > 30.0)
-        oldest = max(ages.values(), default=math.inf)
+        oldest = max(ages.values(), default=0.0)
         warned, boost = self._view.mc_forewarner(), self._view.acb_boost()
         for name, answer in (("mc_forewarner", warned), ("acb_boost", boost), ("ob_macro", self._view.ob_macro()), ("lane", self._lane())):
             self._refused(name, answer)

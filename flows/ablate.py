@@ -20,7 +20,7 @@ from dolphin.engine.records import table_rows
 from dolphin.storage.day_table import DayTable, read_day
 from dolphin.storage.publish import publish
 from dolphin.types import Array
-from flows.backtest import Plan
+from flows.backtest import Plan, known_days
 from flows.layers import Layers
 from flows.workspace import new_run_folder
 
@@ -80,7 +80,7 @@ class Ablation:
 def ablate(plan: Plan, files: Sequence[Path], track: Callable[..., Iterable[Any]]) -> tuple[Ablation, Path]:
     """Run every variant over ``files`` and write ``ablation.json`` and ``ablation.html`` into a run folder; returns both."""
     tables = [read_day(path) for path in files]
-    layers = plan.layers(tables, files)
+    layers = plan.layers(tables, known_days(plan, files))
     there: dict[str, Any] = {"order book": layers.book, "circuit breaker": layers.breaker, "forewarner": layers.forewarner}
     there["postures"] = layers.postures.changes or layers.survival
     absent = [name for name, layer in there.items() if not layer]

@@ -32,7 +32,7 @@ from dolphin.types import Array, Ints, Posture
 from flows.layers import Layers
 from flows.workspace import commit, new_run_folder, point_latest
 
-__all__ = ["Plan", "day_files", "run_backtest", "table_times"]
+__all__ = ["Plan", "day_files", "known_days", "run_backtest", "table_times"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -40,7 +40,7 @@ class Plan:
     """What to run: day tables in ``folder`` from ``first`` to ``last`` (inclusive, empty = all), lane and settings.
 
     ``venue``: send the decisions to a simulated venue as orders too (NautilusTrader), and report what it filled. ``layers``: makes what
-    is attached to the engine, from the day tables and their files.
+    is attached to the engine, from the day tables and ``known_days``.
     """
 
     folder: Path
@@ -63,6 +63,11 @@ def day_files(folder: Path, first: str = "", last: str = "") -> list[Path]:
     return files
 
 
+def known_days(plan: Plan, files: Sequence[Path]) -> list[Path]:
+    """The run's day tables behind all earlier ones of their folder: what a layer may know of the days before the run."""
+    return [*(path for path in list_days(plan.folder) if path.stem < files[0].stem), *files]
+
+
 def run_backtest(plan: Plan, days: Iterable[Path], *, started: float | None = None) -> tuple[Path, Run]:
     """Run the engine over ``days`` and write the run folder; returns it and the run.
 
@@ -79,7 +84,7 @@ def run_backtest(plan: Plan, days: Iterable[Path], *, started: float | None = No
         _same_interval(tables, table, path)
         tables.append(table)
         files.append({"file": str(path), "sha256": sha256_file(path)})
-    layers = plan.layers(tables, [Path(item["file"]) for item in files])
+    layers = plan.layers(tables, known_days(plan, [Path(item["file"]) for item in files]))
     engine = layers.engine(settings.engine)
     engine.set_funding(plan.funding)
     watch = layers.watch()

@@ -80,7 +80,8 @@ def backtest(
     check_range(first, last)
     from flows.backtest import Plan, day_files, run_backtest
 
-    folder, quality = day_folder(loaded, klines, data, first, last)
+    # layers know the days before the run: the breaker's threshold must not depend on where a run begins
+    folder, quality = day_folder(loaded, klines, data, first if stack is Stack.ENGINE else "", last)
     files = day_files(folder, first, last)
     plan = Plan(
         folder=folder,

@@ -46,8 +46,8 @@ class Sources:
     synthetic: bool = False
 
 
-def full_stack(settings: Settings, tables: Sequence[DayTable], paths: Iterable[Path], direction: int, sources: Sources) -> Layers:
-    """All layers for which there is data.
+def full_stack(settings: Settings, tables: Sequence[DayTable], paths: Sequence[Path], direction: int, sources: Sources) -> Layers:
+    """All layers for which there is data. ``paths``: files of ``tables``, and before them those of earlier days.
 
     Raises ``DataError`` for a file that is refused, ``ConfigError`` for an unknown posture or trials of another configuration.
     """
@@ -60,12 +60,13 @@ def full_stack(settings: Settings, tables: Sequence[DayTable], paths: Iterable[P
     indicators = daily_indicators(series, dates, archived_factors(macro, dates) if macro is not None else None)
     lacks = (("macro", indicators.gaps), ("book", missing), ("forewarner", forewarner is None))
     assets = {table.date: table.assets for table in tables}
+    before = [path for path in paths if path.stem < dates[0]]
     files = [*(source.path for source in series), *([forewarner] if forewarner is not None else [])]
     files += [path for date in dates if folder is not None and (path := folder / f"{date}.parquet").exists()]
     return Layers(
         book=provider,
-        breaker=AdaptiveCircuitBreaker(indicators.by_date(), w750_of_days(list(paths)), assets=assets),
-        forewarner=_history(forewarner, settings, tables) if forewarner is not None else None,
+        breaker=AdaptiveCircuitBreaker(indicators.by_date(), w750_of_days(paths), assets=assets),
+        forewarner=_history(forewarner, settings, tables, before) if forewarner is not None else None,
         postures=read_postures(sources.posture_file) if sources.posture_file is not None else PostureSchedule(),
         survival=settings.survival if sources.posture_file is None else None,
         notes=(*indicators.gaps, *missing),
@@ -74,7 +75,8 @@ def full_stack(settings: Settings, tables: Sequence[DayTable], paths: Iterable[P
             "book": _text(folder),
             "macro": _text(macro),
             "forewarner": _text(forewarner),
-            "files": [{"file": _text(path), "sha256": sha256_file(path)} for path in files],
+            "before": _digests(before),
+            "files": _digests(files),
         },
     )
 
@@ -84,14 +86,15 @@ def layers_again(record: Mapping[str, Any], settings: Settings, paths: Sequence[
 
     Raises ``DataError`` for a source that is gone or has changed since.
     """
-    for item in record["files"]:
+    for item in [*record["files"], *record["before"]]:
         path = Path(item["file"])
         if not path.is_file():
             raise DataError("a source of the run's layers is gone", path=path, hint="run the backtest again")
         if sha256_file(path) != item["sha256"]:
             raise DataError("has changed since the run (another sha256)", path=path, hint="run the backtest again")
     given: dict[str, Any] = {name: Path(record[name]) if record[name] else None for name in ("book", "macro", "forewarner")}
-    layers = full_stack(settings, [read_day(path) for path in paths], paths, direction, Sources(**given))
+    known = [*(Path(item["file"]) for item in record["before"]), *paths]
+    layers = full_stack(settings, [read_day(path) for path in paths], known, direction, Sources(**given))
     schedule = PostureSchedule(tuple((ts, Posture(posture)) for ts, posture in record["postures"]))
     return layers.replaying(schedule)
 
@@ -100,10 +103,15 @@ def _text(path: Path | None) -> str | None:
     return None if path is None else str(path.resolve())
 
 
-def _history(path: Path, settings: Settings, tables: Sequence[DayTable]) -> ForewarnerHistory:
+def _digests(paths: Iterable[Path]) -> list[dict[str, str]]:
+    return [{"file": str(path.resolve()), "sha256": sha256_file(path)} for path in paths]
+
+
+def _history(path: Path, settings: Settings, tables: Sequence[DayTable], before: Sequence[Path]) -> ForewarnerHistory:
     from dolphin.forewarner.forewarner import Forewarner, ForewarnerHistory
 
-    return ForewarnerHistory(Forewarner.load(path, settings.engine), {table.date: table.signals for table in tables})
+    known = [*map(read_day, before[-1:]), *tables]
+    return ForewarnerHistory(Forewarner.load(path, settings.engine), {table.date: table.signals for table in known}, tables[0].date)
 
 
 def archived_factors(folder: Path, dates: Sequence[str]) -> dict[str, tuple[float, ...]]:

@@ -191,7 +191,7 @@ def trials(tmp_path_factory):
     made_up = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(made_up)
     path = tmp_path_factory.mktemp("trials") / "trials.parquet"
-    write_table(path, made_up.table(400))
+    write_table(path, made_up.table(60))
     return path
 
 

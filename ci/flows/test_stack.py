@@ -139,6 +139,17 @@ def test_a_full_stack_run_is_explained_from_what_its_summary_names(market, tmp_p
         explain.open_run(folder)
 
 
+def test_where_a_run_begins_changes_no_threshold(market):
+    """The breaker knows the eigenvalue velocities of all earlier days of the folder, run or not, and the summary names their files."""
+    settings, tables, paths = market
+    known = [full_stack(settings, tables[k:], paths[j:], -1, Sources()) for k, j in ((0, 0), (5, 0), (5, 5))]
+    whole, late, alone = ([x.breaker.get_dynamic_boost_for_date(t.date)["w750_vel"] for t in tables[3:]] for x in known)
+    assert np.isfinite(whole).all()
+    assert whole == late
+    assert np.isnan(alone[0])
+    assert [item["file"] for item in known[1].record()["before"]] == [str(path) for path in paths[:5]]
+
+
 def test_archived_indicators_come_before_the_series(market, tmp_path):
     """A day with an eigenvalue archive takes the medians of its first ten indicator scans; the others keep their series."""
     settings, tables, paths = market
@@ -216,8 +227,8 @@ def test_the_ablation_page_opens_without_a_complaint(market, tmp_path, width, sc
 
 def test_a_full_stack_run_of_the_command_line_is_explained(tmp_path):
     """``backtest --stack full`` and ``explain``, as a user types them."""
-    small = ("--set", "synthetic.assets=12", "--set", "synthetic.days=1", "--set", "synthetic.bar_seconds=300")
-    assert dolphin("backtest", "--stack", "full", *small, cwd=tmp_path).returncode == 0
+    small = ("--set", "synthetic.assets=12", "--set", "synthetic.days=2", "--set", "synthetic.bar_seconds=300")
+    assert dolphin("backtest", "--stack", "full", "--from", "2025-01-02", *small, cwd=tmp_path).returncode == 0
     shown = dolphin("explain", "runs/latest", "--bar", "150", cwd=tmp_path)
     assert shown.returncode == 0, shown.stderr
     assert "DECIDED" in shown.stdout

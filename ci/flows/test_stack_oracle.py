@@ -145,12 +145,13 @@ REAL = [("perp_1m_2025-05", "2025-05-05", "2025-06-02"), ("spot_1m_2021-04", "20
 def test_real_days_with_real_series_equal_the_oracle(shared_data, tmp_path, direction, klines, first, last):
     """Funding, DVOL, fear and greed and taker as downloaded, funding in the honest ledger too; boosted days with beta 0.8 among them.
 
-    In April 2021 fear stood below 40 with nothing to confirm it: no boost.
+    In April 2021 fear stood below 40 with nothing to confirm it: no boost. APEX throughout: STALKER's cap would hide the boosts.
     """
     changes, rates = [f"paths.runs={tmp_path}"], shared_data / "funding" / "binance_perp_8h_funding.parquet"
+    (tmp_path / "apex.json").write_text("[]")
     outcome = backtest(
         klines=shared_data / "klines" / klines, first=first, last=last, direction=Lane.SHORT if direction < 0 else Lane.LONG,
-        stack=Stack.FULL, macro=shared_data, funding=rates, changes=changes,
+        stack=Stack.FULL, macro=shared_data, posture_file=tmp_path / "apex.json", funding=rates, changes=changes,
     )  # fmt: skip
     settings = loaded_config(None, changes).settings
     folder, _ = cached_scan(KlineStore(shared_data / "klines" / klines), settings, first, last, track=progress)
@@ -164,6 +165,22 @@ def test_real_days_with_real_series_equal_the_oracle(shared_data, tmp_path, dire
     boosted = {date for date, day in oracle.days.items() if day["boost"] > 1 and day["beta"] == 0.8}
     assert boosted == ({"2025-05-26", "2025-05-29"} if klines.startswith("perp") else set())
     assert boosted <= {t["date"] for t in oracle.engine.trades if t["boost"] > 1}
+
+
+@pytest.mark.real_data
+def test_real_days_in_the_postures_of_the_run_equal_the_oracle(shared_data, tmp_path):
+    """Without a schedule the postures follow from the run; under those that its summary names the oracle makes the same trades."""
+    klines, changes = shared_data / "klines" / "perp_1m_2025-05", [f"paths.runs={tmp_path}"]
+    span = ("2025-05-21", "2025-05-30")
+    outcome = backtest(klines=klines, first=span[0], last=span[1], stack=Stack.FULL, macro=shared_data, changes=changes)
+    found = [tuple(change) for change in outcome.data["summary"]["detail"]["layers"]["postures"]]
+    settings = loaded_config(None, changes).settings
+    folder, _ = cached_scan(KlineStore(klines), settings, *span, track=progress)
+    paths = [path for path in list_days(folder) if span[0] <= path.stem <= span[1]]
+    oracle = OracleStack(settings.engine, paths, macro=shared_data, postures=found)
+    assert_same_trades(trades_of(outcome), oracle.run())
+    assert len(oracle.engine.trades) > 10
+    assert {t["posture"] for t in oracle.engine.trades} == {"STALKER"}, "no order book: at most STALKER"
 
 
 def trades_of(outcome):

@@ -125,15 +125,16 @@ class Forewarner:
 
 
 class ForewarnerHistory:
-    """A forewarner for a run over past days: ``as_of(date)`` knows the last day of the run before ``date``, and nothing later.
+    """A forewarner for a run over past days: ``as_of(date)`` knows the last of ``days`` before ``date``, and nothing later.
 
-    On the first day the condition is known only when the trials hold the calendar day before it; an unknown one counts as RED.
+    ``first``: day on which the run begins; days before it are known, not judged. On the first of ``days`` the condition is known only
+    when the trials hold the calendar day before it; an unknown one counts as RED.
     """
 
-    def __init__(self, forewarner: Forewarner, days: Mapping[str, Mapping[str, Array]]) -> None:
+    def __init__(self, forewarner: Forewarner, days: Mapping[str, Mapping[str, Array]], first: str = "") -> None:
         plan = forewarner.table.plan
         self.forewarner = forewarner
-        self.in_sample = tuple(sorted(set(days) & {day.date for day in plan.days}))
+        self.in_sample = tuple(sorted(date for date in {day.date for day in plan.days} if date in days and date >= first))
         """Days of the run on which the trials ran too: there the model has seen what it judges."""
         known = {date: forewarner.observed(date, signals) for date, signals in days.items()}
         self._dates = sorted(known)
