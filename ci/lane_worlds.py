@@ -117,14 +117,16 @@ def run_out(world: World, seconds: float = 600.0) -> None:
     assert over(), "the replay did not end"
 
 
-def engine_run(settings: Settings, days: Path, direction: int = -1, *, book: Any = None, told: Any = None) -> NDAlphaEngine:
+def engine_run(
+    settings: Settings, days: Path, direction: int = -1, *, book: Any = None, told: Any = None, first: int | None = None
+) -> NDAlphaEngine:
     """The engine by itself over the day tables of a folder, under the same layers; ``told``: bar records of the first day, whose postures
     and boosts it is given bar by bar."""
     engine = NDAlphaEngine(settings.engine)
     engine.set_acb(Same())
     engine.set_mc_forewarner(Same(), {})
     engine.set_ob_engine(book)
-    for path in list_days(days)[: 1 if told else None]:
+    for path in list_days(days)[: 1 if told else first]:
         rows = table_rows(read_day(path, sidecar=False))
         if not told:
             engine.process_rows(path.stem, rows, direction=direction)

@@ -147,19 +147,22 @@ class OracleStack:
     """Day tables through the slow engine with every layer that is given.
 
     ``macro``: folder of series and archived indicators, None without a breaker; ``verdicts``: {date: (probability, score)};
-    ``postures``: [(ts_ms, posture)]. ``days`` tells what each day was run with.
+    ``postures``: [(ts_ms, posture)]; ``first``: earlier days are known but not run. ``days`` tells what each day was run with.
     """
 
-    def __init__(self, config, paths, *, direction=-1, book=None, macro=None, verdicts=None, postures=(), funding=None):
+    def __init__(self, config, paths, *, direction=-1, book=None, macro=None, verdicts=None, postures=(), funding=None, first=""):
         self.tables = {path.stem: pd.read_parquet(path) for path in paths}
         self.book = None if book is None else FileBook(book, list(self.tables), direction)
         self.engine = OracleEngine(config, ob=self.book, funding=funding)
+        self.first = first
         self.direction, self.verdicts, self.postures, self.days = direction, verdicts, postures, {}
         self.macro, self.known = macro, None if macro is None else {name: read_factor(macro, name) for name in FACTORS}
         self.w750 = {date: table["v750_lambda_max_velocity"].dropna().median() for date, table in self.tables.items()}
 
     def run(self):
         for date, table in self.tables.items():
+            if date < self.first:
+                continue
             assets = [name for name in table.columns if ASSET.fullmatch(name)]
             boost, beta = (1.0, 0.0) if self.known is None else self.boost_beta(date, assets)
             mc = "OFF" if self.verdicts is None else mc_status(*self.verdicts[date])

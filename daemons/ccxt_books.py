@@ -69,6 +69,8 @@ class CcxtFeed(BookFeed):
     async def _follow(self) -> None:
         """Until ``close``: one task a symbol."""
         tasks = [asyncio.create_task(self._persist(place)) for place in range(len(self.symbols))]
+        for task in tasks:
+            task.add_done_callback(_ended)
         await self._stop.wait()
         for task in tasks:
             task.cancel()
@@ -78,7 +80,7 @@ class CcxtFeed(BookFeed):
     async def _persist(self, place: int) -> None:
         """Subscribe again and again, with growing pauses."""
         retry = retry_if_exception_type(Exception)
-        async for attempt in AsyncRetrying(wait=wait_exponential_jitter(initial=0.5, max=60.0), retry=retry, before_sleep=self._failed):
+        async for attempt in AsyncRetrying(wait=wait_exponential_jitter(multiplier=0.5, max=60.0), retry=retry, before_sleep=self._failed):
             with attempt:
                 await self._watch(place)
 
@@ -102,6 +104,12 @@ class CcxtFeed(BookFeed):
         error = state.outcome.exception()
         self.errors[type(error).__name__] += 1
         _log.warning("a subscription failed and is begun again: %s: %s", type(error).__name__, error)
+
+
+def _ended(task: asyncio.Task[None]) -> None:
+    """A subscription is never given up; one that ended all the same is a defect that must be seen."""
+    if not task.cancelled():
+        _log.error("a subscription ended", exc_info=task.exception())
 
 
 def _side(levels: Any) -> Array:

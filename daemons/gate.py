@@ -13,7 +13,7 @@ from daemons.inputs import Inputs, book_text
 from daemons.lane import Lane
 from daemons.scan_log import ScannedBar
 from daemons.service import Context
-from dolphin.engine.order_book import OrderBookProvider
+from dolphin.book.provider import BookProvider
 from dolphin.grid.maps import AcbBoost, Forewarning
 from dolphin.grid.view import Answer, LocalView, State
 from dolphin.storage.kill_switch import KillSwitch
@@ -40,18 +40,18 @@ class Gate:
     day's numbers when a replay runs fast, and an emptied grid takes nothing back that was said for this day.
     """
 
-    def __init__(self, context: Context, view: LocalView, book: OrderBookProvider | None) -> None:
+    def __init__(self, context: Context, view: LocalView, book: BookProvider | None) -> None:
         self._context, self._view, self._book = context, view, book
         self._switch = KillSwitch(context.state.kill)
         self._boosts: dict[str, tuple[float, float]] = {}
-        self._warnings: dict[str, tuple[float, float]] = {}
+        self._warnings: dict[str, tuple[float, float | None]] = {}
         self._told: tuple[str, ...] = ()
 
     def remember(self, date: str, inputs: Inputs) -> None:
         """After a restart: what was known for ``date``."""
         if inputs.boost is not None and inputs.beta is not None:
             self._boosts[date] = inputs.boost, inputs.beta
-        if inputs.probability is not None and inputs.score is not None:
+        if inputs.probability is not None:
             self._warnings[date] = inputs.probability, inputs.score
 
     def missing(self, date: str) -> tuple[str, ...]:
@@ -74,10 +74,10 @@ class Gate:
         self._tell(blocks)
         at_least = Posture.HIBERNATE if "KILL" in blocks else Posture.TURTLE if blocks else Posture.APEX
         strictest = max(posture.value, at_least, key=_RESTRICTION.__getitem__)
-        said = {"boost": boost[0], "beta": boost[1]} if boost is not None and "ACB_REFUSED" not in blocks else {}
-        said |= {"probability": warned[0], "score": warned[1]} if warned is not None else {}
         book = None if self._book is None else book_text(self._book, lane.assets, lane.direction, bar.ts_ms)
-        return Inputs(posture=strictest, blocks=blocks, book=book, **said)
+        boosted = boost if boost is not None and "ACB_REFUSED" not in blocks else (None, None)
+        probability, score = warned if warned is not None else (None, None)
+        return Inputs(posture=strictest, blocks=blocks, book=book, boost=boosted[0], beta=boosted[1], probability=probability, score=score)
 
     def _listen(self) -> None:
         """Keep what is fresh under its date."""
@@ -91,7 +91,7 @@ class Gate:
     def _daily(self) -> tuple[tuple[str, Answer[AcbBoost | None] | Answer[Forewarning | None]], ...]:
         return ("ACB", self._view.acb_boost()), ("FOREWARNER", self._view.mc_forewarner())
 
-    def _warned(self, date: str) -> tuple[float, float] | None:
+    def _warned(self, date: str) -> tuple[float, float | None] | None:
         """Of this day, or of the day before."""
         before = (dt.date.fromisoformat(date) - dt.timedelta(days=1)).isoformat()
         return self._warnings.get(date) or self._warnings.get(before)
@@ -116,7 +116,7 @@ class Gate:
         self._told = blocks
 
 
-def _keep(said: dict[str, tuple[float, float]], date: str, values: tuple[float, float]) -> None:
+def _keep[T](said: dict[str, T], date: str, values: T) -> None:
     said[date] = values
     for old in sorted(said)[:-DAYS_KEPT]:
         del said[old]

@@ -22,11 +22,13 @@ from dolphin.grid.port import GridPort
 from dolphin.grid.record import Entry, Reason
 from dolphin.types import BOOK_FEATURES, Array, Ints
 
-__all__ = ["BOOK", "SNAPSHOT_TS", "GridOrderBook"]
+__all__ = ["BOOK", "SAMPLE_TS", "SNAPSHOT_TS", "GridOrderBook"]
 
 BOOK: Final = "book"
 """Name of the feature."""
 SNAPSHOT_TS: Final = "snapshot_ts"
+SAMPLE_TS: Final = "sample_ts"
+"""When the snapshot was looked at."""
 KEPT: Final = 32
 """Snapshots of an asset that are kept: 16 s of live books, and as many samples of a replay."""
 
@@ -42,6 +44,8 @@ class GridOrderBook(BookProvider):
         self._times: Ints = np.zeros((0, KEPT), dtype=np.int64)
         self._features: Array = np.empty((0, KEPT, len(BOOK_FEATURES)))
         self._watching = False
+        self.heard_ms = 0
+        """Newest moment of the market whose books were heard."""
         self.refused = 0
         """Records that were no book, or older than what is there."""
 
@@ -71,11 +75,12 @@ class GridOrderBook(BookProvider):
             return
         try:
             values = msgspec.convert(entry.record, Book).value
-            taken, features = _numbers(values)
+            taken, sampled, features = _numbers(values)
         except (msgspec.ValidationError, KeyError, TypeError, ValueError):
             self.refused += 1
             return
         place = self._place_of(entry.key.removeprefix(f"{BOOK}_"))
+        self.heard_ms = max(self.heard_ms, sampled)
         newest = int(self._times[place].max())
         if taken <= newest:
             self.refused += taken < newest
@@ -101,10 +106,10 @@ class GridOrderBook(BookProvider):
         return self._place, self._features[every, slot], then[every, slot]
 
 
-def _numbers(values: dict[str, Any]) -> tuple[int, Array]:
-    """Time and features of a record; null is not known. Raises ``ValueError`` for what no book can say."""
-    taken = values[SNAPSHOT_TS]
+def _numbers(values: dict[str, Any]) -> tuple[int, int, Array]:
+    """Times and features of a record; null is not known. Raises ``ValueError`` for what no book can say."""
+    taken, sampled = values[SNAPSHOT_TS], values[SAMPLE_TS]
     features = np.array([math.nan if values[name] is None else values[name] for name in BOOK_FEATURES], dtype=np.float64)
-    if taken is None or not 0 < taken < 2**53 or np.isinf(features).any() or not abs(features[:3]).max() <= 1.0:
+    if not 0 < taken <= sampled < 2**53 or np.isinf(features).any() or not abs(features[:3]).max() <= 1.0:
         raise ValueError("not the features of a book")
-    return int(taken), features
+    return int(taken), int(sampled), features

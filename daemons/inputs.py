@@ -10,8 +10,8 @@ from typing import Any, NamedTuple
 import msgspec
 import numpy as np
 
-from dolphin.engine.order_book import OrderBookProvider, book_rows
-from dolphin.types import OB_ASSET, Array, Ints, Posture
+from dolphin.book.provider import BookProvider
+from dolphin.types import OB_ASSET, OB_MACRO, Array, Posture
 
 __all__ = ["Inputs", "ToldBook", "ToldBreaker", "ToldForewarner", "book_text"]
 
@@ -96,8 +96,8 @@ class ToldBook:
         """Rows only."""
 
 
-def book_text(book: OrderBookProvider, assets: Sequence[str], direction: int, ts_ms: int) -> str:
+def book_text(book: BookProvider, assets: Sequence[str], direction: int, ts_ms: int) -> str:
     """What ``book`` knows at ``ts_ms``: the row's float64 values, little-endian, as base64."""
-    ts: Ints = np.array([ts_ms], dtype=np.int64)
-    rows = book_rows(book, assets, direction, ts)
-    return base64.b64encode(np.concatenate([rows.asset[0].ravel(), rows.macro[0]]).astype("<f8").tobytes()).decode()
+    asset, macro = np.empty((len(assets), len(OB_ASSET))), np.empty(len(OB_MACRO))
+    book.fill_row(assets, direction, ts_ms, asset, macro)
+    return base64.b64encode(np.concatenate([asset.ravel(), macro]).astype("<f8").tobytes()).decode()

@@ -12,7 +12,7 @@ from typing import Any, ClassVar, Final
 import numpy as np
 
 from daemons.books import BookSample, BookSource, RecordedBooks, TrackedBooks
-from daemons.grid_book import BOOK, SNAPSHOT_TS
+from daemons.grid_book import BOOK, SAMPLE_TS, SNAPSHOT_TS
 from daemons.process import main
 from daemons.scan_log import known
 from daemons.service import Context, Service
@@ -24,6 +24,9 @@ from dolphin.types import BOOK_FEATURES, BOOK_STALE_MS, Array
 
 __all__ = ["BookService"]
 
+LIVE_S: Final = 0.5
+REPLAY_S: Final = 0.1
+"""Seconds between steps in a replay, whose market runs faster."""
 AT_ONCE: Final = 16
 """Samples of one step; a replay that runs faster leaves older ones out."""
 
@@ -32,11 +35,11 @@ class BookService(Service):
     """Samples of ``source`` into the grid."""
 
     name: ClassVar[str] = "ob_stream"
-    every_s: ClassVar[float] = 0.5
 
     def __init__(self, context: Context, source: BookSource | None = None) -> None:
         super().__init__(context)
         self.source = source if source is not None else _source(context)
+        self.every_s = LIVE_S if context.replay is None else REPLAY_S
         self._store = ShardedFeatureStore(context.grid, context.clock.wall_ms)
         self._last: BookSample | None = None
 
@@ -68,14 +71,13 @@ class BookService(Service):
 
 
 def told_books(sample: BookSample) -> dict[str, dict[str, Any]]:
-    """By symbol what the shards hold: the features by name and the snapshot's time; symbols without a book of the last 5 s are left out."""
+    """By symbol what the shards hold: features, times of snapshot and sample; symbols without a book of the last 5 s are left out."""
     fresh = np.flatnonzero((sample.times > 0) & (sample.ts_ms - sample.times <= BOOK_STALE_MS))
-    values = sample.features[fresh].tolist()
-    rows = zip(fresh.tolist(), values, strict=True)
-    return {
-        sample.symbols[place]: {SNAPSHOT_TS: int(sample.times[place]), **dict(zip(BOOK_FEATURES, map(known, row), strict=True))}
-        for place, row in rows
-    }
+    told = {}
+    for place, row in zip(fresh.tolist(), sample.features[fresh].tolist(), strict=True):
+        values = dict(zip(BOOK_FEATURES, map(known, row), strict=True))
+        told[sample.symbols[place]] = {SNAPSHOT_TS: int(sample.times[place]), SAMPLE_TS: sample.ts_ms, **values}
+    return told
 
 
 def told_macro(sample: BookSample, market_ms: int, wall_ms: int) -> ObMacro:

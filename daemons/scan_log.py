@@ -10,18 +10,20 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 
-from dolphin.errors import QualityError, Unavailable
+from dolphin.errors import MalformedFile, QualityError, Unavailable
 from dolphin.storage.journal import Entry, JournalReader, Kind, Record, journal_path
 from dolphin.storage.schema import SYMBOL, is_date
 from dolphin.types import Array, ScanBatch
 
 __all__ = ["DayEnd", "ScanLog", "Scanned", "ScannedBar", "Universe", "day_entry", "known", "scan_entry", "universe_entry"]
 
-SCANNER = "scanner"
+NEWBORN: Final = 100
+"""How often a journal may be found without its tables, which its writer makes just after the file: some seconds of steps."""
+SCANNER: Final = "scanner"
 """Writer of the journal that bars are read from."""
 
 
@@ -88,6 +90,7 @@ class ScanLog:
     def __init__(self, folder: Path, seq: int = 0) -> None:
         self._path, self.seq = journal_path(folder, SCANNER), seq
         self._reader: JournalReader | None = None
+        self._empty = 0
 
     def take(self, most: int, until: int | None = None) -> list[Scanned]:
         """The next records, at most ``most`` read, none behind record ``until``.
@@ -128,6 +131,10 @@ class ScanLog:
                 self._reader = JournalReader(self._path)
             except Unavailable:
                 return None
+            except MalformedFile:
+                self._empty += 1
+                if self._empty > NEWBORN:
+                    raise
         return self._reader
 
 

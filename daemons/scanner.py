@@ -33,10 +33,10 @@ class ScannerService(Service):
     """Scan bars as they close, journal and publish them, keep day tables and archive."""
 
     name: ClassVar[str] = "scanner"
-    every_s: ClassVar[float] = 0.1
 
     def __init__(self, context: Context, source: BarSource | None = None) -> None:
         super().__init__(context)
+        self.every_s = 0.1
         self._source = source if source is not None else _replayed(context)
         self._scan: DayScan | None = None
         self._saved = context.clock.monotonic()

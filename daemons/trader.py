@@ -13,15 +13,15 @@ from typing import ClassVar, Final
 from daemons.gate import Gate
 from daemons.grid_book import GridOrderBook
 from daemons.lane import Lane
+from daemons.patience import Patience
 from daemons.process import main
 from daemons.publisher import LanePublisher
 from daemons.recovery import recover
 from daemons.safe_mode import SafeMode
-from daemons.scan_log import DayEnd, ScanLog, Scanned, ScannedBar, Universe
+from daemons.scan_log import DayEnd, ScanLog, Scanned, Universe
 from daemons.service import Context, Service
 from daemons.tenure import Tenure
 from dolphin.config import Settings
-from dolphin.errors import MissingDependency, Unavailable
 from dolphin.grid.embedded import EmbeddedGrid
 from dolphin.grid.view import POLL_S, LocalView
 from dolphin.storage.journal import Entry, Kind
@@ -31,20 +31,16 @@ __all__ = ["DIRECTIONS", "TraderService"]
 DIRECTIONS: Final = {"BLUE": -1, "GREEN": 1}
 AT_ONCE: Final = 64
 """Records of the scanner of one step."""
-PATIENCE_S: Final = 30.0
-"""How long a flat lane waits at a day's start for what is said once a day."""
-STAND_BY_S: Final = 45.0
-"""How long the writer's lock may be held by another before this process gives up; longer than a lease that nobody renews."""
 
 
 class TraderService(Service):
     """One lane: bars from the scanner's journal through the engine into the lane's journal."""
 
     name: ClassVar[str] = "trader"
-    every_s: ClassVar[float] = 0.1
 
     def __init__(self, context: Context) -> None:
         super().__init__(context)
+        self.every_s = 0.1
         settings, clock = context.settings, context.clock
         direction = DIRECTIONS[settings.services.lane]
         with_book = settings.survival.order_book
@@ -57,8 +53,8 @@ class TraderService(Service):
         self._tenure = Tenure(context, f"trader_{settings.services.lane}")
         self._publisher = LanePublisher(context, settings.services.lane)
         self._queue: deque[Scanned] = deque()
-        self._polled, self._waiting, self._patient = -math.inf, math.nan, True
-        self._alone_since = math.nan
+        self._patience = Patience(context, self.lane, self._gate, self._tenure)
+        self._polled = -math.inf
 
     @classmethod
     def writer(cls, settings: Settings) -> str:
@@ -85,13 +81,16 @@ class TraderService(Service):
     def step(self) -> None:
         """Look at the grid, process what the scanner has appended, publish."""
         self._look()
-        if self._standing_by():
+        if self._patience.connecting(self._view):
+            self.status = "connecting"
+            return
+        if self._patience.standing_by():
             self.status = "standby"
             return
         if not self._queue:
             self._queue.extend(self._log.take(AT_ONCE))
         entries: list[Entry] = []
-        while self._queue and self._ready(self._queue[0]):
+        while self._queue and self._patience.ready(self._queue[0], self._book):
             entries += self._process(self._queue.popleft())
         self._record(entries)
         self.status = "waiting" if self._queue else "safe_mode" if self._safe.engaged else "running"
@@ -116,37 +115,6 @@ class TraderService(Service):
         if self._book is not None:
             self._book.drain()
         self._safe.look()
-
-    def _standing_by(self) -> bool:
-        """Another trader of this lane writes. Raises ``Unavailable`` when it goes on doing so."""
-        now = self.context.clock.monotonic()
-        try:
-            held = self._tenure.held()
-        except MissingDependency:
-            return False
-        if held:
-            self._alone_since = math.nan
-            return False
-        self._alone_since = now if math.isnan(self._alone_since) else self._alone_since
-        if now - self._alone_since > STAND_BY_S:
-            raise Unavailable(
-                f"lane {self.context.settings.services.lane} has another trader on this grid; stop it first, or trade the other lane"
-            )
-        return True
-
-    def _ready(self, scanned: Scanned) -> bool:
-        """Before a day's first bar its numbers are waited for, live by a flat lane only; when they do not come, it goes on without entries."""
-        if not isinstance(scanned, ScannedBar) or scanned.date == self.lane.date or not self.lane.wants(scanned):
-            return True
-        now, missing = self.context.clock.monotonic(), self._gate.missing(scanned.date)
-        if not missing or (self.context.replay is None and self.lane.engine.position is not None):
-            self._waiting, self._patient = math.nan, self._patient or not missing
-            return True
-        self._waiting = now if math.isnan(self._waiting) else self._waiting
-        if self._patient and now - self._waiting < PATIENCE_S:
-            return False
-        self._waiting, self._patient = math.nan, False
-        return True
 
     def _process(self, scanned: Scanned) -> list[Entry]:
         if isinstance(scanned, Universe):

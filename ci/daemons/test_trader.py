@@ -8,6 +8,7 @@ from lane_worlds import Teller, engine_run, payloads, replay_of, settings_of
 
 import daemons.trader
 from daemons.lane import Lane
+from daemons.patience import Patience
 from daemons.scan_log import ScannedBar
 from daemons.trader import TraderService
 from dolphin.errors import ConfigError, MalformedFile, QualityError, Unavailable
@@ -52,7 +53,7 @@ def copy_scans(calm, folder, days=1):
 def until_done(world, date=FIRST):
     """Until the trader has processed a day; the trader."""
     trader = trader_of(world)
-    world.run(60, until=lambda: trader.lane.done == date)
+    world.run(120, until=lambda: trader.lane.done == date)
     assert trader.lane.done == date
     return trader
 
@@ -78,11 +79,12 @@ def decisions(trader):
 def test_a_replay_gives_the_engines_own_trades_and_day_results(bars_of, calm, lane):
     world = bars_of(settings_of(lane=lane), days=2)
     teller, trader = begun(world)
-    trader._ready = lambda scanned, ready=trader._ready: scanned.seq <= 162 and ready(scanned)
+    patience = trader._patience
+    patience.ready = lambda scanned, book: scanned.seq <= 162 and Patience.ready(patience, scanned, book)
     until_done(world)
     teller.date = SECOND
     world.run(2)
-    del trader._ready
+    del patience.ready
     until_done(world, SECOND)
     world.run(10)
     engine = engine_run(world.settings, calm.state.days, trader.lane.direction)
@@ -292,6 +294,17 @@ def test_a_second_trader_of_the_lane_stands_by_and_gives_up(bars_of, calm, tmp_p
     assert second.lane.engine.bar_count == 0
     with pytest.raises(Unavailable, match="has another trader on this grid"):
         world.run(60)
+
+
+def test_a_scanners_journal_that_is_just_being_made_is_waited_for_and_one_that_stays_empty_is_refused(world):
+    """The file is there some milliseconds before its tables."""
+    path = world.state.journals / "scanner.sqlite"
+    path.touch()
+    trader = world.start(TraderService)
+    world.run(1)
+    assert trader.status == "running"
+    with pytest.raises(MalformedFile, match="is empty"):
+        world.run(20)
 
 
 def test_bars_that_come_again_or_late_are_dropped(calm):

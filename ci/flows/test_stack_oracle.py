@@ -154,12 +154,12 @@ def test_real_days_with_real_series_equal_the_oracle(shared_data, tmp_path, dire
         stack=Stack.FULL, macro=shared_data, posture_file=tmp_path / "apex.json", funding=rates, changes=changes,
     )  # fmt: skip
     settings = loaded_config(None, changes).settings
-    folder, _ = cached_scan(KlineStore(shared_data / "klines" / klines), settings, first, last, track=progress)
+    folder, _ = cached_scan(KlineStore(shared_data / "klines" / klines), settings, "", last, track=progress)
     paid = {
         name: list(zip(rows.ts, rows.funding_rate.astype(float), strict=True)) for name, rows in pd.read_parquet(rates).groupby("symbol")
     }
-    paths = [path for path in list_days(folder) if first <= path.stem <= last]
-    oracle = OracleStack(settings.engine, paths, direction=direction, macro=shared_data, funding=paid)
+    paths = [path for path in list_days(folder) if path.stem <= last]
+    oracle = OracleStack(settings.engine, paths, direction=direction, macro=shared_data, funding=paid, first=first)
     assert_same_trades(trades_of(outcome), oracle.run())
     assert len(oracle.engine.trades) > 10
     boosted = {date for date, day in oracle.days.items() if day["boost"] > 1 and day["beta"] == 0.8}
@@ -175,9 +175,9 @@ def test_real_days_in_the_postures_of_the_run_equal_the_oracle(shared_data, tmp_
     outcome = backtest(klines=klines, first=span[0], last=span[1], stack=Stack.FULL, macro=shared_data, changes=changes)
     found = [tuple(change) for change in outcome.data["summary"]["detail"]["layers"]["postures"]]
     settings = loaded_config(None, changes).settings
-    folder, _ = cached_scan(KlineStore(klines), settings, *span, track=progress)
-    paths = [path for path in list_days(folder) if span[0] <= path.stem <= span[1]]
-    oracle = OracleStack(settings.engine, paths, macro=shared_data, postures=found)
+    folder, _ = cached_scan(KlineStore(klines), settings, "", span[1], track=progress)
+    paths = [path for path in list_days(folder) if path.stem <= span[1]]
+    oracle = OracleStack(settings.engine, paths, macro=shared_data, postures=found, first=span[0])
     assert_same_trades(trades_of(outcome), oracle.run())
     assert len(oracle.engine.trades) > 10
     assert {t["posture"] for t in oracle.engine.trades} == {"STALKER"}, "no order book: at most STALKER"

@@ -37,7 +37,11 @@ _BOUNDS = {
 @dataclass(frozen=True, slots=True)
 class BookDay:
     """``ts`` int64[n] ms of the samples, ascending; ``snapshot_ts`` int64[n, n_symbols] ms of the snapshot behind each (0 = none);
-    ``features`` float64[n, n_symbols, 11] (``BOOK_FEATURES``), all NaN where there is none; ``source``: where the books came from."""
+    ``features`` float64[n, n_symbols, 11] (``BOOK_FEATURES``), all NaN where there is none; ``source``: where the books came from.
+
+    In memory an asset's samples best follow one another (``features`` a view of float64[n_symbols, n, 11], as files are read and synthetic
+    days made): the loop reads the asset that it holds, bar after bar, and providers copy what lies otherwise.
+    """
 
     date: str
     sample_ms: int

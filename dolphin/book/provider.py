@@ -156,7 +156,8 @@ class LiveOrderBook(BookProvider):
 class TableOrderBook(BookProvider):
     """Answers from recorded days, as of the last sample not later than the moment. Raises ``QualityError`` when made of bad days.
 
-    A backtest reads the days where they lie (``recorded_rows``); beyond them it costs 41 bytes a sample, for the macro values.
+    A backtest reads the days where they lie (``recorded_rows``); beyond them it costs 41 bytes a sample, for the macro values, and a copy
+    of features in another order than ``BookDay`` says.
     """
 
     def __init__(self, days: Sequence[BookDay], direction: int = -1) -> None:
@@ -186,8 +187,9 @@ class TableOrderBook(BookProvider):
         sample_rows_nb(day.ts, day.snapshot_ts, _read_only(ts), before, rows)
         n = len(day.ts)
         done, macro = self._macros.setdefault((d, direction), (np.zeros(n, dtype=np.bool_), np.empty((n, len(OB_MACRO)))))
-        sample_macro_nb(day.features, day.snapshot_ts, day.ts, direction, rows, done, macro)
-        return rows, Samples(day.features, macro, self._columns(self._places[d], assets), self._fields)
+        features = day.features.swapaxes(0, 1)
+        sample_macro_nb(features, day.snapshot_ts, day.ts, direction, rows, done, macro)
+        return rows, Samples(features, macro, self._columns(self._places[d], assets), self._fields)
 
     def sensors(self, ts: Ints) -> Array:
         out = np.empty((len(ts), 3))
@@ -220,9 +222,10 @@ class TableOrderBook(BookProvider):
 
 
 def _frozen(day: BookDay) -> BookDay:
-    """Its arrays C-ordered and read-only: the kernels are compiled for one kind of them."""
+    """Its arrays read-only, the samples of an asset one after another: the kernels are compiled for one kind of arrays."""
     ts, snapshots = (_read_only(np.ascontiguousarray(values, dtype=np.int64)) for values in (day.ts, day.snapshot_ts))
-    return replace(day, ts=ts, snapshot_ts=snapshots, features=_read_only(np.ascontiguousarray(day.features, dtype=np.float64)))
+    features = np.ascontiguousarray(day.features.swapaxes(0, 1), dtype=np.float64)
+    return replace(day, ts=ts, snapshot_ts=snapshots, features=_read_only(features.swapaxes(0, 1)))
 
 
 def _read_only(array: Any) -> Any:

@@ -52,14 +52,15 @@ def sample_rows_nb(ts: Ints, snapshot_ts: Ints, moments: Ints, before_ms: int, r
 @kernel
 def sample_macro_nb(features: Array, snapshot_ts: Ints, ts: Ints, direction: int, rows: Ints, done: Array, out: Array) -> None:
     """Macro values of the samples ``rows`` (negative ones are skipped) as of their own time, into ``out`` float64[n_samples, 5]
-    (``OB_MACRO``); NaN = nothing known. ``done`` bool[n_samples] marks what is there already, and is written.
+    (``OB_MACRO``); NaN = nothing known. ``features`` float64[n_symbols, n_samples, 11]; ``done`` bool[n_samples] marks what is there
+    already, and is written.
     """
     macro, scratch = np.empty(N_MACRO), np.empty(snapshot_ts.shape[1])
     for i in range(rows.shape[0]):
         k = rows[i]
         if k < 0 or done[k]:
             continue
-        macro_nb(features[k], snapshot_ts[k], ts[k], scratch, macro)
+        macro_nb(features[:, k], snapshot_ts[k], ts[k], scratch, macro)
         out[k, :4] = macro[:4]
         out[k, 4] = market_multiplier_nb(direction * macro[2], macro[3]) if -np.inf < macro[2] < np.inf else np.nan
         done[k] = True

@@ -36,7 +36,7 @@ NOTHING, ASK = -1, -2
 
 
 class Samples(NamedTuple):
-    """A recorded day, read where it lies: ``features`` float64[n_samples, n_symbols, n_features], read-only, NaN where nothing is known;
+    """A recorded day, read where it lies: ``features`` float64[n_symbols, n_samples, n_features], read-only, NaN where nothing is known;
     ``macro`` float64[n_samples, 5] (``OB_MACRO``); ``columns`` int64[n_assets]: the symbol of each asset, -1 = not recorded; ``fields``
     int64[5]: the features that are ``OB_ASSET``. At least one sample and one symbol.
     """
@@ -74,7 +74,7 @@ def book_value_nb(book: Book, row: int, asset: int, field: int) -> float:
     """Value ``field`` of ``OB_ASSET`` of column ``asset`` on bar ``row``; NaN = nothing known."""
     at, column = book.rows[row], book.samples.columns[asset]
     answered = book.asset[min(at, -1), asset, field]
-    sampled = book.samples.features[max(at, 0), max(column, 0), book.samples.fields[field]]
+    sampled = book.samples.features[max(column, 0), max(at, 0), book.samples.fields[field]]
     return answered if at < 0 else sampled if column >= 0 else np.nan
 
 

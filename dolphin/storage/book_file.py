@@ -136,7 +136,7 @@ def _dense(flat: BookDay, ranks: Ints, path: Path) -> BookDay:
         raise QualityError("a row is repeated or out of order", path=path, column="ts", row=int(again[0]) + 1)
     column = np.argsort(_sorted_codes(flat.symbols))[ranks]
     snapshots = np.zeros((len(ts), len(flat.symbols)), dtype=np.int64)
-    features: Array = np.full((*snapshots.shape, len(BOOK_FEATURES)), np.nan)
+    features: Array = np.full((len(flat.symbols), len(ts), len(BOOK_FEATURES)), np.nan).swapaxes(0, 1)
     snapshots[row, column] = flat.snapshot_ts
     features[row, column] = flat.features.T
     return BookDay(flat.date, flat.sample_ms, flat.symbols, ts, snapshots, features, flat.source)

@@ -108,9 +108,7 @@ class SyntheticBook:
             )  # fmt: skip
         ts = open_ms + self.every_ms * np.arange(1, n_samples + 1, dtype=np.int64)
         source = f"synthetic, seed {self.market.seed}, a snapshot every {self.snapshot_ms} ms"
-        return BookDay(
-            day.date, self.every_ms, day.symbols, ts, np.ascontiguousarray(times.T), np.ascontiguousarray(features.swapaxes(0, 1)), source
-        )
+        return BookDay(day.date, self.every_ms, day.symbols, ts, np.ascontiguousarray(times.T), features.swapaxes(0, 1), source)
 
     def _spells(self, rng: np.random.Generator, n_snaps: int) -> list[tuple[int, int]]:
         """Withdrawals of the market in a day as (first, after last) snapshot."""
