@@ -29,3 +29,4 @@ def own_settings(tmp_path_factory: pytest.TempPathFactory) -> None:
     for name in [name for name in os.environ if name.startswith("DOLPHIN__")]:
         del os.environ[name]
     os.environ["DOLPHIN__PATHS__CACHE"] = str(tmp_path_factory.mktemp("cache"))
+    os.environ["DOLPHIN__PATHS__STATE"] = str(tmp_path_factory.mktemp("state"))

@@ -100,7 +100,7 @@ def test_locks_pin_every_package_by_hash_and_name_no_address(lock: str) -> None:
 
 def test_hazelcast_jars_are_pinned_by_content() -> None:
     """Both members and the console's line editor have a checksum."""
-    lines = (ROOT / "configs/hazelcast.sha256").read_text(encoding="utf-8").splitlines()
+    lines = (ROOT / "dolphin/grid/hazelcast.sha256").read_text(encoding="utf-8").splitlines()
     names = [line.split("  ")[1] for line in lines if re.fullmatch(r"[0-9a-f]{64}  5\.[47]\.0/[a-z]+(-[a-z]+)?-[0-9.]+\.jar", line)]
     assert len(names) == len(lines) == 10
     assert {"5.7.0/hazelcast-5.7.0.jar", "5.4.0/hazelcast-5.4.0.jar"} <= set(names)

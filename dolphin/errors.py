@@ -3,13 +3,15 @@
 ::
 
     DolphinError            exit 1   something we foresaw; the message says what, where and how to mend it
+    |-- Fenced              exit 1   another process writes what this one wants to write: stop this one
     |-- CheckFailed         exit 1   a check found something (look-ahead, parity, audit, stale cache): read its table
     |-- ConfigError         exit 2   a setting is unknown, malformed or out of range: mend the named field
     |-- DataError           exit 3   a file or table was refused: nothing was read from it, nothing half-written
     |   |-- MalformedFile   exit 3   not the format it claims (truncated, bit flips, bomb, pickle): fetch it again
     |   |-- SchemaError     exit 3   a column is missing, duplicated or of the wrong type: convert the file
     |   `-- QualityError    exit 3   values break a rule (order, spacing, prices, date): repair or drop the rows
-    `-- MissingDependency   exit 4   a program, service or extra is absent: install or start the named one
+    |-- MissingDependency   exit 4   a program, service or extra is absent: install or start the named one
+    `-- Unavailable         exit 4   it exists but cannot be had now (held by a process, disk full, read-only): free it
 """
 
 from __future__ import annotations
@@ -21,10 +23,12 @@ __all__ = [
     "ConfigError",
     "DataError",
     "DolphinError",
+    "Fenced",
     "MalformedFile",
     "MissingDependency",
     "QualityError",
     "SchemaError",
+    "Unavailable",
 ]
 
 
@@ -36,6 +40,10 @@ class DolphinError(Exception):
 
 class CheckFailed(DolphinError):
     """A check did its work and found something. Read the rows it printed."""
+
+
+class Fenced(DolphinError):
+    """Another writer came after this one; nothing was written. Stop this process, or the other, and start again."""
 
 
 class ConfigError(DolphinError):
@@ -82,5 +90,11 @@ class QualityError(DataError):
 
 class MissingDependency(DolphinError):
     """A program, service or optional package is absent. ``dolphin doctor`` says how to get it."""
+
+    exit_code = 4
+
+
+class Unavailable(DolphinError):
+    """A lock is held, a disk is full or read-only, a port is taken, a receiver does not answer. Free the named thing, then try again."""
 
     exit_code = 4

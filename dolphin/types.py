@@ -8,8 +8,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from enum import IntEnum, StrEnum
-from typing import Any, Final
+from typing import Annotated, Any, Final
 
+import msgspec
 import numpy as np
 import numpy.typing as npt
 
@@ -35,6 +36,7 @@ __all__ = [
     "McStatus",
     "Posture",
     "Refusal",
+    "SafetyRecord",
     "ScanBatch",
     "ScanRow",
 ]
@@ -56,6 +58,25 @@ class Posture(StrEnum):
     STALKER = "STALKER"
     TURTLE = "TURTLE"
     HIBERNATE = "HIBERNATE"
+
+
+type Fraction = Annotated[float, msgspec.Meta(ge=0, le=1)]
+
+
+class SafetyRecord(msgspec.Struct, frozen=True, kw_only=True):
+    """One evaluation of the survival stack, as it is published; ``seq`` grows by 1. Ranges are checked on decode."""
+
+    posture: Posture
+    rm: Fraction
+    target: Fraction
+    cat1: Fraction
+    cat2: Fraction
+    cat3: Fraction
+    cat4: Fraction
+    cat5: Fraction
+    reasons: tuple[str, ...]
+    ts_ms: Annotated[int, msgspec.Meta(ge=0)]
+    seq: Annotated[int, msgspec.Meta(ge=0)]
 
 
 class McStatus(StrEnum):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import signal
 import sys
 from pathlib import Path
@@ -11,9 +12,13 @@ import typer
 
 from flows.cli_data import data_app
 from flows.cli_forewarner import forewarner_app
+from flows.cli_grid import add_grid_verbs
+from flows.cli_journal import journal_app
+from flows.cli_kill import add_kill_verbs
 from flows.cli_options import ConfigOption, SetOption, loaded_config
 from flows.cli_posture import add_posture_verb
 from flows.cli_runs import add_run_verbs
+from flows.cli_up import add_up_verbs
 from flows.console import Outcome, verb
 
 __all__ = ["app", "main"]
@@ -29,11 +34,13 @@ app = typer.Typer(
 config_app = typer.Typer(help="Effective settings and where each comes from.", no_args_is_help=True)
 app.add_typer(data_app, name="data")
 app.add_typer(forewarner_app, name="forewarner")
+app.add_typer(journal_app, name="journal")
 app.add_typer(config_app, name="config")
 
 
 def main() -> None:
     """Entry point: usage errors exit 2, Ctrl-C exits 130, anything unforeseen is one line unless ``--debug``."""
+    logging.getLogger("dolphin").addHandler(logging.NullHandler())
     try:
         app()
     except KeyboardInterrupt:
@@ -139,7 +146,10 @@ def config_diff(config: ConfigOption = None, changes: SetOption = None) -> Outco
 
 
 add_run_verbs(app)
+add_grid_verbs(app)
 add_posture_verb(app)
+add_kill_verbs(app)
+add_up_verbs(app)
 
 if __name__ == "__main__":
     main()

@@ -1,4 +1,4 @@
-"""The verb ``dolphin posture``: what the survival stack decides, and why."""
+"""The verb ``dolphin posture``: the posture in force, or what the survival stack decides on recorded sensors, and why."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from dolphin.errors import ConfigError
+from flows.cli_grid import posture_in_force
 from flows.cli_options import ConfigOption, SetOption, loaded_config
 from flows.console import Outcome, verb
 
@@ -27,10 +28,15 @@ def posture(
     changes: SetOption = None,
     config: ConfigOption = None,
 ) -> Outcome:
-    """Play recorded sensors through the survival stack: each change of posture with its Rm and its reasons."""
+    """The posture that a trader obeys now, from the grid; exits 1 when it is stale, unreadable or unknown.
+
+    With --replay: recorded sensors through the survival stack, each change of posture with its Rm and its reasons.
+    """
     loaded = loaded_config(config, changes)
     if replay is None:
-        raise ConfigError("give --replay FILE: recorded sensors")
+        if day or warm or out is not None:
+            raise ConfigError("--date, --warm and --out belong to --replay FILE: recorded sensors")
+        return posture_in_force(loaded.settings)
     from flows.posture_replay import replay_file
     from flows.postures import write_postures
 

@@ -14,6 +14,7 @@ from typing import Literal
 
 from dolphin.errors import DolphinError
 from flows.cli_options import loaded_config
+from flows.workspace import jar_folder
 
 __all__ = ["Check", "examine"]
 
@@ -42,6 +43,7 @@ def examine(config: Path | None) -> list[Check]:
         _program("java", ["-version"], "Java 17 for the Hazelcast grid"),
         _program("mvn", ["-version"], "Maven for the Hazelcast jars"),
     ]
+    rows += [_jars(), _units()]
     rows.append(_program("chromium", ["--version"], "Debian's chromium for the browser tests of the report"))
     return rows
 
@@ -83,6 +85,29 @@ def _kernel_cache() -> Check:
 def _disk() -> Check:
     free = shutil.disk_usage(Path.cwd()).free / 1e9
     return Check("disk", "ok" if free > 2 else "fail", f"{free:.0f} GB free here", "keep 2 GB free")
+
+
+def _jars() -> Check:
+    missing = [server for server in ("5.7.0", "5.4.0") if not (jar_folder(server) / f"hazelcast-{server}.jar").is_file()]
+    if missing:
+        fix = "bash ci/quickstart fetches them by Maven; without them the grid is embedded"
+        return Check("Hazelcast jars", "absent", f"{', '.join(missing)} not in {jar_folder(missing[0]).parent}", fix)
+    return Check("Hazelcast jars", "ok", str(jar_folder("5.7.0").parent))
+
+
+def _units() -> Check:
+    """systemd units and compose file of a checkout against the table of services."""
+    from flows.units import drift
+
+    folder = Path(__file__).resolve().parent.parent / "configs"
+    if not folder.is_dir():
+        return Check("units", "absent", "no checkout: systemd units and compose file are in its configs/", "`dolphin up` needs none")
+    different = drift(folder)
+    if different:
+        return Check(
+            "units", "fail", f"not what the services are: {', '.join(different)}", "`python -m flows.units configs` writes them anew"
+        )
+    return Check("units", "ok", f"{folder} agrees with the services")
 
 
 def _program(name: str, arguments: list[str], purpose: str) -> Check:

@@ -18,13 +18,13 @@ from dolphin.errors import QualityError
 from dolphin.kernels._jit import cache_dir
 from dolphin.scanner.scan import STREAM_ASSETS, Scanner, rows_needed
 from dolphin.scanner.settings import ANCHOR_BARS, settings_hash
-from dolphin.storage.archive import ScanDay, write_scans
-from dolphin.storage.day_table import DayMetadata, DayTable, Source, list_days, read_day, write_day
+from dolphin.storage.archive import write_scans
+from dolphin.storage.day_table import DayTable, list_days, read_day, write_day
 from dolphin.storage.klines import KlineDay, KlineStore
 from dolphin.storage.publish import publish, sha256_file, stale_aside
 from dolphin.storage.rebuild import Difference, compare_days
-from dolphin.storage.schema import DAY_MS, SHARES, SIGNALS
-from dolphin.types import Array, ScanBatch
+from dolphin.storage.scanned import archived_day, batch_rows, days_before, scanned_table
+from dolphin.types import ScanBatch
 from flows.inventory import in_range
 from flows.workspace import cache_folder
 
@@ -70,12 +70,12 @@ def scan_days(store: KlineStore, dates: Sequence[str], settings: ScannerConfig) 
     The universe is every symbol of the archive, and a scanner's state is a function of the rows since its last anchor and the 751
     before it, so a day's table does not depend on which days are asked for. Memory holds one chunk of days.
     """
-    every, symbols = store.dates(), store.symbols()
+    symbols = store.symbols()
     path = settings.path if settings.path != "auto" else "stream" if len(symbols) <= STREAM_ASSETS else "blocked"
     scanner, threads = Scanner(len(symbols), path=path), settings.threads or os.cpu_count() or 1
     before: KlineDay | None = None
     chunk: list[KlineDay] = []
-    skipped = set(_warm_up(store, every[: every.index(dates[0])]))
+    skipped = set(days_before(store, dates[0], MOST_ROWS))
     for date in [*sorted(skipped), *dates]:
         before = store.load(date, symbols, before)
         chunk.append(before)
@@ -112,7 +112,7 @@ def scan_klines(
             aside.append(str(stale_aside(path, today)))
         write_day(out, scanned.table)
         if archive is not None:
-            write_scans(archive, _archive_day(scanned))
+            write_scans(archive, archived_day(scanned.day, scanned.batch))
     return ScanReport(str(out), wanted, [date for date in dates if date not in set(wanted)], aside)
 
 
@@ -186,28 +186,12 @@ def _or_none(value: float) -> float | None:
     return value if math.isfinite(value) else None
 
 
-def _archive_day(scanned: Scanned) -> ScanDay:
-    batch, bar_ms = scanned.batch, scanned.day.bar_seconds * 1000
-    values = np.column_stack([batch.lambda_max, batch.velocity, batch.instability])
-    return ScanDay(scanned.day.date, scanned.day.ts % DAY_MS // bar_ms, scanned.day.ts + bar_ms, values)
-
-
 def _sources() -> str:
     import dolphin.scanner
     import dolphin.storage
 
     folders = [Path(package.__path__[0]) for package in (dolphin.scanner, dolphin.storage)]
     return "".join(sha256_file(path) for folder in folders for path in sorted(folder.glob("*.py")))
-
-
-def _warm_up(store: KlineStore, earlier: Sequence[str]) -> list[str]:
-    """The last of ``earlier`` that hold enough rows for any bar that follows."""
-    days: list[str] = []
-    rows = 0
-    while len(days) < len(earlier) and rows < MOST_ROWS:
-        days.insert(0, earlier[-1 - len(days)])
-        rows += len(store.load(days[0]).ts)
-    return days
 
 
 def _scan_chunk(scanner: Scanner, days: list[KlineDay], threads: int) -> Iterator[Scanned]:
@@ -217,25 +201,5 @@ def _scan_chunk(scanner: Scanner, days: list[KlineDay], threads: int) -> Iterato
     end = 0
     for day in days:
         start, end = end, end + len(day.ts)
-        part = ScanBatch(*(getattr(batch, name)[start:end] for name in _ARRAYS), path=batch.path)
-        yield Scanned(day, part, _table(day, part, bar_ms, (Source(str(day.path), day.sha256),)))
-
-
-_ARRAYS = ("vel_div", "lambda_max", "velocity", "instability", "n_participants")
-
-
-def _table(day: KlineDay, batch: ScanBatch, bar_ms: int, sources: tuple[Source, ...]) -> DayTable:
-    values = [batch.vel_div, *batch.velocity.T, *batch.instability.T]
-    with np.errstate(invalid="ignore", divide="ignore"):
-        shares = np.where(batch.n_participants > 0, batch.lambda_max / batch.n_participants, np.nan)
-    signals: dict[str, Array] = {name: np.ascontiguousarray(column) for name, column in zip(SIGNALS, values, strict=True)}
-    signals |= {name: np.ascontiguousarray(column) for name, column in zip(SHARES, shares.T, strict=True)}
-    return DayTable(
-        date=day.date,
-        bar_seconds=day.bar_seconds,
-        ts=day.ts + bar_ms,
-        signals=signals,
-        assets=day.symbols,
-        closes=day.closes,
-        metadata=DayMetadata(batch.path, settings_hash(), sources),
-    )
+        part = batch_rows(batch, start, end)
+        yield Scanned(day, part, scanned_table(day, part, settings_hash()))

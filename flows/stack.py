@@ -10,10 +10,11 @@ from typing import TYPE_CHECKING, Any
 from dolphin.config import Settings, SyntheticConfig, config_hash
 from dolphin.engine.breaker import AdaptiveCircuitBreaker, day_factors
 from dolphin.engine.schedule import PostureSchedule
-from dolphin.errors import DataError, QualityError
+from dolphin.errors import DataError
 from dolphin.storage.book_file import RecordedOrderBook, write_book_day
 from dolphin.storage.day_table import DayTable, read_day
-from dolphin.storage.indicators import MacroSeries, daily_indicators, first_indicators, read_series, w750_of_days
+from dolphin.storage.indicators import daily_indicators, w750_of_days
+from dolphin.storage.macro import archived_indicators, macro_sources
 from dolphin.storage.publish import sha256_file
 from dolphin.synthetic.book import SyntheticBook
 from dolphin.synthetic.market import SyntheticMarket
@@ -29,14 +30,6 @@ __all__ = ["Sources", "archived_factors", "cached_books", "full_stack", "layers_
 
 SNAPSHOT_MS = 10_000
 """Snapshots of the cached synthetic books: one every 10 s makes three days of 48 assets in seconds."""
-
-KNOWN_FILES: Mapping[str, tuple[str, ...]] = {
-    "funding_btc": ("funding_btc.csv", "funding_btc.parquet", "funding/binance_perp_8h_funding.parquet"),
-    "dvol_btc": ("dvol_btc.csv", "dvol_btc.parquet", "macro_daily/btc_derivatives_daily.parquet"),
-    "fng": ("fng.csv", "fng.parquet", "macro_daily/fear_greed_index.parquet"),
-    "taker": ("taker.csv", "taker.parquet", "macro_daily/binance_spot_1d_taker.parquet"),
-}
-"""Files of a ``--macro`` folder by factor, the first that is there is read."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -123,21 +116,7 @@ def _history(path: Path, settings: Settings, tables: Sequence[DayTable], before:
 
 def archived_factors(folder: Path, dates: Sequence[str]) -> dict[str, tuple[float, ...]]:
     """Factors of the days of which ``folder/eigenvalues`` holds indicator scans: medians of the first 10."""
-    rows = {date: first_indicators(folder, date) for date in dates}
-    return {date: tuple(day_factors(found)) for date, found in rows.items() if len(found)}
-
-
-def macro_sources(folder: Path) -> list[MacroSeries]:
-    """The factors' series that lie in ``folder``. Raises ``QualityError`` when there is neither one nor an eigenvalue archive."""
-    found = []
-    for factor, names in KNOWN_FILES.items():
-        path = next((folder / name for name in names if (folder / name).is_file()), None)
-        if path is not None:
-            found.append(read_series(path, factor))
-    if not found and not (folder / "eigenvalues").is_dir():
-        known = ", ".join(name for names in KNOWN_FILES.values() for name in names)
-        raise QualityError("no series of the circuit breaker", path=folder, hint=f"known names: {known}")
-    return found
+    return {date: tuple(day_factors(rows)) for date, rows in archived_indicators(folder, dates).items()}
 
 
 def cached_books(settings: Settings, config: SyntheticConfig) -> Path:

@@ -11,7 +11,7 @@ import platformdirs
 import dolphin
 from dolphin.config import PathsConfig
 
-__all__ = ["cache_folder", "commit", "new_run_folder", "point_latest"]
+__all__ = ["cache_folder", "commit", "jar_folder", "new_run_folder", "point_latest", "state_folder"]
 
 
 def cache_folder(paths: PathsConfig, kind: str) -> Path:
@@ -19,6 +19,18 @@ def cache_folder(paths: PathsConfig, kind: str) -> Path:
     folder = (Path(paths.cache) if paths.cache else Path(platformdirs.user_cache_dir("dolphin"))) / kind
     folder.mkdir(parents=True, exist_ok=True)
     return folder
+
+
+def state_folder(paths: PathsConfig, kind: str) -> Path:
+    """``<paths.state, or the user's state folder for dolphin>/<kind>``, made when absent: what must outlive a cleared cache."""
+    folder = (Path(paths.state).absolute() if paths.state else Path(platformdirs.user_state_dir("dolphin"))) / kind
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder
+
+
+def jar_folder(server: str) -> Path:
+    """Where ``ci/bootstrap`` puts the jars of a Hazelcast version; settings do not move it."""
+    return Path(platformdirs.user_cache_dir("dolphin")) / "grid" / server
 
 
 def new_run_folder(runs: Path, digest: str) -> Path:

@@ -85,10 +85,11 @@ def test_a_restart_repeats_no_day_and_goes_on_with_its_capital(tmp_path):
 def test_a_day_whose_result_is_in_the_grid_is_not_run_again_even_without_a_saved_state(tmp_path):
     tables(tmp_path, [calm([10]), calm([], day_index=1)])
     grid = EmbeddedGrid()
-    grid.put(BLUE, DATES[0], {"pnl": 1.0})
+    known = {"schema": "dolphin.day/1", "ts_ms": 0, "pnl": 1.0}
+    grid.put(BLUE, DATES[0], known)
     actor = day_actor(tmp_path, [1, 2, 1441], grid=grid)
     assert [call[1] for call in actor.engine.calls if call[0] == "rows"] == [DATES[1]]
-    assert grid.get(BLUE, DATES[0]) == {"pnl": 1.0}
+    assert grid.get(BLUE, DATES[0]) == known
 
 
 def test_a_day_waits_while_the_grid_does_not_say_whether_it_is_done(tmp_path):

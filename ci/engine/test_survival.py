@@ -266,6 +266,15 @@ def test_without_an_order_book_cat3_is_1_and_posture_at_most_stalker():
     assert record.reasons == ("no order-book layer: at most STALKER",)
 
 
+def test_without_dvol_cat4_is_1_and_posture_at_most_stalker():
+    """The sensor is not asked, not even for nonsense; the flag and a reason say so."""
+    stack = warm(dvol=False)
+    record = run(stack, replace(HEALTHY, t_since_spike_min=math.nan), 20)
+    assert (record.cat4, record.posture) == (1.0, Posture.STALKER)
+    assert stack.flags == ("no_dvol",)
+    assert record.reasons == ("no DVOL: at most STALKER",)
+
+
 FLOORS = [("mc_orange_floor", {"mc_status": "ORANGE"}), ("ob_stale_floor", {"ob_stale": True})]
 
 

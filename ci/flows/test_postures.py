@@ -203,7 +203,7 @@ def test_recordings_that_say_nothing_certain_are_refused(tmp_path):
     assert undated.returncode == 2
     assert "--date" in undated.stderr
     assert not (tmp_path / "out.json").exists()
-    assert dolphin("posture", cwd=tmp_path).returncode == 2
+    assert dolphin("posture", "--warm", cwd=tmp_path).returncode == 2
     assert dolphin("posture", "--replay", path, "--date", "yesterday", cwd=tmp_path).returncode == 2
     assert dolphin("posture", "--replay", tmp_path / "no.parquet", cwd=tmp_path).returncode == 3
     back = as_parquet(tmp_path / "b.parquet", ts=[5] * N)

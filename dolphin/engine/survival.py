@@ -14,12 +14,10 @@ from numbers import Real
 from operator import attrgetter
 from typing import Any, Final, NamedTuple
 
-import msgspec
-
 from dolphin.config import SurvivalConfig
 from dolphin.errors import ConfigError
 from dolphin.kernels import survival as law
-from dolphin.types import McStatus, Posture
+from dolphin.types import McStatus, Posture, SafetyRecord
 
 __all__ = [
     "PostureMachine",
@@ -45,6 +43,7 @@ __all__ = [
 _RANK: Final = {posture: rank for rank, posture in enumerate(law.POSTURES)}
 _STATUS: Final[Mapping[str, int]] = {status: k for k, status in enumerate(McStatus) if status is not McStatus.OFF}
 _FLOORS: Final = ("mc_orange_floor", "ob_stale_floor")
+_LAYERS: Final = ("order_book", "dvol")
 _cat1, _cat2, _cat3 = law.cat1_nb.py_func, law.cat2_nb.py_func, law.cat3_nb.py_func
 _cat4, _cat5, _categories = law.cat4_nb.py_func, law.cat5_nb.py_func, law.categories_nb.py_func
 _combine, _evaluate, _recover = law.combine_nb.py_func, law.evaluate_nb.py_func, law.recover_nb.py_func
@@ -165,22 +164,6 @@ class Reading(NamedTuple):
     cats: tuple[float, float, float, float, float]
 
 
-class SafetyRecord(msgspec.Struct, frozen=True, kw_only=True):
-    """What is published, as JSON by ``msgspec.json.encode``; every number is finite, ``seq`` grows by 1."""
-
-    posture: Posture
-    rm: float
-    target: float
-    cat1: float
-    cat2: float
-    cat3: float
-    cat4: float
-    cat5: float
-    reasons: tuple[str, ...]
-    ts_ms: int
-    seq: int
-
-
 def senses_of(sensors: Sensors, **others: object) -> law.Senses:
     """A reading as the formulas take it, what cannot be read as NaN; ``others`` replace sensors by name."""
     s = replace(sensors, **others) if others else sensors  # type: ignore[arg-type]
@@ -234,20 +217,20 @@ class SurvivalStack:
 
     @property
     def flags(self) -> tuple[str, ...]:
-        """What every report has to name: floors that are set, an absent order book."""
+        """What every report has to name: floors that are set, an absent order book or DVOL."""
         floors = tuple(f"{name}={value}" for name in _FLOORS if (value := getattr(self.config, name)) != "none")
-        return floors if self.config.order_book else (*floors, "no_order_book")
+        return (*floors, *(f"no_{name}" for name in _LAYERS if not getattr(self.config, name)))
 
     def compute_rm(self, sensors: Sensors, dt_min: float) -> Reading:
         """The next Rm, ``dt_min`` minutes (of a monotonic clock) after the one before."""
-        cats = categories(sensors, self.config.order_book)
+        cats = categories(self._fed(sensors), self.config.order_book)
         target = combine(*cats)
         self.course = self.course._replace(rm=recover(self.rm, target, dt_min, self.config.cadence_min))
         return Reading(self.rm, target, cats)
 
     def evaluate(self, sensors: Sensors, dt_min: float, ts_ms: int) -> SafetyRecord:
         """One evaluation: Rm, posture and the record to publish. ``ts_ms``: the wall clock, carried along and never used."""
-        order_book = self.config.order_book
+        order_book, sensors = self.config.order_book, self._fed(sensors)
         nonsense = garbled(sensors, order_book)
         halt = killed(sensors) or bool(nonsense)
         self.course, cats, target, floors = _evaluate(senses_of(sensors), halt, dt_min, self.rules, self.course)
@@ -257,10 +240,15 @@ class SurvivalStack:
         self.seq += 1
         c1, c2, c3, c4, c5 = cats
         reasons = _reasons(sensors, Reading(self.rm, target, cats), order_book, nonsense)
+        reasons += [] if self.config.dvol else ["no DVOL: at most STALKER"]
         return SafetyRecord(
             posture=self.posture, rm=self.rm, target=target, cat1=c1, cat2=c2, cat3=c3, cat4=c4, cat5=c5,
             reasons=(*reasons, *(f"lifted to {law.POSTURES[floor]} by {name}" for name in lifted)), ts_ms=ts_ms, seq=self.seq,
         )  # fmt: skip
+
+    def _fed(self, sensors: Sensors) -> Sensors:
+        """Without a DVOL layer there is no spike: Cat4 = 1."""
+        return sensors if self.config.dvol else replace(sensors, t_since_spike_min=math.inf)
 
 
 def _reasons(sensors: Sensors, reading: Reading, order_book: bool, nonsense: Sequence[str]) -> list[str]:
@@ -304,7 +292,8 @@ def _checked(config: SurvivalConfig) -> SurvivalConfig:
 
 def _rules(config: SurvivalConfig) -> law.Rules:
     orange, stale = (0 if (floor := getattr(config, name)) == "none" else _RANK[Posture(floor)] for name in _FLOORS)
-    return law.Rules(config.order_book, config.cadence_min, _RANK[Posture.APEX if config.order_book else Posture.STALKER], orange, stale)
+    cap = Posture.APEX if config.order_book and config.dvol else Posture.STALKER
+    return law.Rules(config.order_book, config.cadence_min, _RANK[cap], orange, stale)
 
 
 def _number(value: float | None) -> float:

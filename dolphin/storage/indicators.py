@@ -31,6 +31,7 @@ from dolphin.errors import MalformedFile, QualityError, SchemaError
 from dolphin.storage.archive import INDICATORS, SCAN_GLOBAL, read_members, read_scans, scan_path
 from dolphin.storage.bounded import unpack
 from dolphin.storage.day_record import MAX_SIGNAL
+from dolphin.storage.day_table import PARTIAL
 from dolphin.storage.funding import read_funding
 from dolphin.storage.parquet import Parquet
 from dolphin.storage.schema import DAY_MS, date_of, day_start, file_date
@@ -159,7 +160,7 @@ def w750_of_archive(root: Path | str, dates: Iterable[str], rows: int | None = N
 
 
 def _w750_of_table(path: Path, rows: int | None) -> tuple[str, float]:
-    date = file_date(path)
+    date = file_date(path, PARTIAL if path.name.endswith(PARTIAL) else ".parquet")
     with Parquet(path) as file:
         file.require((_W750,), {_W750: "float"})
         return date, _median(file.numbers(file.read((_W750,)), _W750)[:rows].astype(np.float64))

@@ -1,0 +1,66 @@
+"""Clocks of a process: its own seconds, the wall's, and the market's.
+
+``monotonic`` seconds: liveness (heartbeats, ages, back-off). ``wall_ms``: the ``ts_ms`` of every record on grid, in journals and alerts.
+``market_ms``: what time it is on the market (bar closes, dates, the watchdog's cadence): the wall's when live, the replay's in a replay.
+"""
+
+from __future__ import annotations
+
+import time
+from abc import ABC, abstractmethod
+
+from dolphin.storage.replay import Replay
+
+__all__ = ["Clock", "RealClock", "VirtualClock"]
+
+
+class Clock(ABC):
+    """The three times; ``replay`` None: live."""
+
+    def __init__(self, replay: Replay | None = None) -> None:
+        self.replay = replay
+
+    @abstractmethod
+    def monotonic(self) -> float:
+        """Seconds that never go back."""
+
+    @abstractmethod
+    def wall_ms(self) -> int:
+        """Milliseconds UTC."""
+
+    def market_ms(self) -> int:
+        """Milliseconds UTC on the market."""
+        return self.wall_ms() if self.replay is None else self.replay.market_ms(self.monotonic())
+
+    @property
+    def speed(self) -> float:
+        """Market seconds in one of ours."""
+        return 1.0 if self.replay is None else self.replay.speed
+
+
+class RealClock(Clock):
+    """The machine's."""
+
+    def monotonic(self) -> float:
+        return time.monotonic()
+
+    def wall_ms(self) -> int:
+        return time.time_ns() // 1_000_000
+
+
+class VirtualClock(Clock):
+    """Stands still until it is told to move: tests and simulations of hours in milliseconds."""
+
+    def __init__(self, start_ms: int, replay: Replay | None = None) -> None:
+        super().__init__(replay)
+        self._start_ms, self._seconds = start_ms, 0.0
+
+    def monotonic(self) -> float:
+        return self._seconds
+
+    def wall_ms(self) -> int:
+        return self._start_ms + round(self._seconds * 1000.0)
+
+    def advance(self, seconds: float) -> None:
+        """Let so many seconds pass."""
+        self._seconds += seconds

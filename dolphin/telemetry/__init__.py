@@ -1,0 +1,1 @@
+"""What operators see of a running system: alerts with their sinks and the redaction law, and metrics."""

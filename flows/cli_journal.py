@@ -1,0 +1,62 @@
+"""Verbs under `dolphin journal`: what was decided and why, the proof that nothing was altered, and the way to parquet."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from flows.cli_options import ConfigOption, SetOption, loaded_config
+from flows.console import Outcome, verb
+
+__all__ = ["journal_app"]
+
+journal_app = typer.Typer(help="What lanes and services have decided and why: show, verify, export.", no_args_is_help=True)
+
+LaneOption = Annotated[str, typer.Option("--lane", help="One lane or service; default: all that have a journal.")]
+KindOption = Annotated[str, typer.Option("--kind", help="One kind of record: bar, trade, day_result, posture, kill ...")]
+
+
+@verb(journal_app, "show")
+def show(
+    lane: LaneOption = "",
+    kind: KindOption = "",
+    last: Annotated[int, typer.Option("--last", min=1, max=100_000, help="How many of the newest records.")] = 20,
+    config: ConfigOption = None,
+    changes: SetOption = None,
+) -> Outcome:
+    """The newest records, oldest first."""
+    folder = Path(loaded_config(config, changes).settings.paths.journal)
+    from flows.journal import newest, record_facts, record_line
+
+    records = newest(folder, lane, kind, last)
+    text = "\n".join(map(record_line, records)) or "no such record yet"
+    return Outcome("dolphin.journal/1", {"folder": str(folder), "records": [record_facts(r) for r in records]}, text)
+
+
+@verb(journal_app, "verify")
+def verify(lane: LaneOption = "", config: ConfigOption = None, changes: SetOption = None) -> Outcome:
+    """Prove the hash chain, the numbering and the head of each journal. Exits 1 when one is broken, and names the record."""
+    folder = Path(loaded_config(config, changes).settings.paths.journal)
+    from flows.journal import verdicts
+
+    found = verdicts(folder, lane)
+    facts = {"folder": str(folder), "journals": [v.to_dict() for v in found]}
+    return Outcome("dolphin.journal-verify/1", facts, "\n".join(v.to_text() for v in found), int(not all(v.ok for v in found)))
+
+
+@verb(journal_app, "export")
+def export(
+    out: Annotated[Path, typer.Argument(help="The parquet file to write.")],
+    lane: LaneOption = "",
+    kind: KindOption = "",
+    config: ConfigOption = None,
+    changes: SetOption = None,
+) -> Outcome:
+    """All records as one parquet file: seq, ts_ms, writer, kind, payload (JSON), prev_hash, hash."""
+    folder = Path(loaded_config(config, changes).settings.paths.journal)
+    from flows.journal import export_records
+
+    rows = export_records(folder, lane, kind, out)
+    return Outcome("dolphin.journal-export/1", {"file": str(out), "records": rows}, f"{rows} records in {out}")

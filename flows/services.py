@@ -1,0 +1,44 @@
+"""The processes of a deployment in the order of their start; supervisor, systemd units and compose file are written from this table."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+__all__ = ["SERVICES", "ServiceSpec", "member_services"]
+
+
+@dataclass(frozen=True, slots=True)
+class ServiceSpec:
+    """``python -m module --state DIR``. ``waits``: it starts when all before it are healthy; others start beside their neighbours.
+
+    ``port``: a member of the grid, healthy when its health URL says so; 0: a service that beats in DOLPHIN_HEARTBEAT under its pid.
+    """
+
+    name: str
+    module: str
+    waits: bool = False
+    port: int = 0
+
+    def command(self, state: Path | str, python: str = sys.executable) -> list[str]:
+        """The command line."""
+        return [python, "-m", self.module, "--state", str(state), *(["--port", str(self.port)] if self.port else [])]
+
+
+SERVICES: Final = (
+    ServiceSpec("acb_processor", "daemons.acb_processor", waits=True),
+    ServiceSpec("ob_stream", "daemons.ob_stream"),
+    ServiceSpec("system_watchdog", "daemons.system_watchdog"),
+    ServiceSpec("mc_forewarner", "daemons.mc_forewarner"),
+    ServiceSpec("scanner", "daemons.scanner"),
+    ServiceSpec("trader", "daemons.trader", waits=True),
+)
+"""What runs on the grid: nothing trades before posture, breaker and forewarner are known, so the trader is last."""
+
+
+def member_services(ports: Sequence[int]) -> tuple[ServiceSpec, ...]:
+    """The members of the grid, which everything else waits for: ``grid``, ``grid_2`` ..."""
+    return tuple(ServiceSpec("grid" if i == 0 else f"grid_{i + 1}", "flows.grid_member", port=port) for i, port in enumerate(ports))

@@ -1,0 +1,131 @@
+"""`dolphin status`: what supervisor, grid and state folder say about a deployment, put together."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import msgspec
+
+from dolphin.config import Settings
+from dolphin.errors import MissingDependency, Unavailable
+from dolphin.grid.client import HazelcastGrid
+from dolphin.grid.maps import FEATURES
+from dolphin.grid.port import GridPort
+from dolphin.grid.process import health
+from dolphin.storage.replay import read_replay
+from dolphin.storage.schema import day_start
+from dolphin.storage.state import StateFolder
+from flows.grid import posture_now
+from flows.processes import ours
+from flows.services import member_services
+from flows.supervision import beats_of
+from flows.supervisor import ProcessInfo, Supervisor
+from flows.supervisor_events import restarts
+
+__all__ = ["ServiceRow", "Status", "status_of"]
+
+LATE_S = 15.0
+"""A heartbeat older than this is late: three were missed."""
+QUICK_S = 3.0
+
+
+@dataclass(frozen=True, slots=True)
+class ServiceRow:
+    """One process. ``heartbeat_s``: age of its heartbeat, None without one; ``status``: its own word, of a member the cluster's."""
+
+    process: str
+    state: str
+    pid: int
+    uptime_s: float
+    heartbeat_s: float | None
+    status: str
+    restarts: int
+
+    @property
+    def healthy(self) -> bool:
+        """Whether it runs and was heard of just now."""
+        return (
+            self.pid > 0 and self.heartbeat_s is not None and self.heartbeat_s <= LATE_S and self.status not in ("starting", "stopped", "")
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Status:
+    """``posture`` None: the grid does not answer. ``lag_s``: market seconds from the newest bar on the grid to the market's time."""
+
+    supervisor_pid: int
+    rows: list[ServiceRow]
+    left_over: list[int]
+    posture: dict[str, Any] | None
+    kill: bool
+    market_ms: int
+    lag_s: float | None
+    replay_ended: bool
+
+    @property
+    def healthy(self) -> bool:
+        """Whether every process is."""
+        return bool(self.rows) and all(row.healthy for row in self.rows)
+
+    def to_dict(self) -> dict[str, Any]:
+        """As JSON."""
+        rows = [{**asdict(row), "healthy": row.healthy} for row in self.rows]
+        return {
+            **{f: getattr(self, f) for f in self.__slots__ if f != "rows"},
+            "up": self.supervisor_pid > 0,
+            "healthy": self.healthy,
+            "processes": rows,
+        }
+
+
+def status_of(state: StateFolder, settings: Settings) -> Status:
+    """Ask everybody, a few seconds at most; whoever does not answer is shown as unknown."""
+    supervisor = Supervisor(state.root)
+    try:
+        pid, processes = supervisor.pid(), supervisor.processes()
+    except Unavailable:
+        pid, processes = 0, {}
+    posture, lag, beats, replay = None, None, {}, read_replay(state.replay)
+    market = time.time_ns() // 1_000_000 if replay is None else replay.market_ms(time.monotonic())
+    ports = _ports(settings)
+    if processes and any(health(port).state for port in ports.values()):
+        try:
+            grid = HazelcastGrid(msgspec.structs.replace(settings.grid, connect_timeout_s=QUICK_S), "dolphin-status")
+            try:
+                posture, beats, lag = posture_now(grid), beats_of(grid), _lag(grid, market)
+            finally:
+                grid.close()
+        except MissingDependency:
+            pass
+    counts = restarts(state)
+    rows = [_row(info, ports, beats, counts.get(info.name, 0)) for info in processes.values()]
+    left = [] if pid else ours(state.root)
+    ended = replay is not None and market >= _end_ms(replay.last_date)
+    return Status(pid, rows, left, posture, state.kill.exists(), market, lag, ended)
+
+
+def _row(info: ProcessInfo, ports: dict[str, int], beats: dict[int, tuple[str, str, int]], restarted: int) -> ServiceRow:
+    if info.name in ports:
+        found = health(ports[info.name]) if info.pid else None
+        word = "" if found is None or not found.state else f"{found.state} {found.size} member{'s' if found.size != 1 else ''}"
+        return ServiceRow(info.name, info.state, info.pid, info.uptime_s, 0.0 if word else None, word, restarted)
+    _, word, ts_ms = beats.get(info.pid, ("", "", 0))
+    age = max(0.0, time.time() - ts_ms / 1000.0) if ts_ms else None
+    return ServiceRow(info.name, info.state, info.pid, info.uptime_s, age, word, restarted)
+
+
+def _ports(settings: Settings) -> dict[str, int]:
+    first = settings.grid.port
+    return {spec.name: spec.port for spec in member_services(range(first, first + settings.grid.members))}
+
+
+def _lag(grid: GridPort, market_ms: int) -> float | None:
+    record = grid.read(FEATURES, "scan_latest").record or {}
+    stamp = record.get("close_ms")
+    return (market_ms - stamp) / 1000.0 if isinstance(stamp, int) else None
+
+
+def _end_ms(last_date: str) -> int:
+    return day_start(last_date) + 86_400_000
