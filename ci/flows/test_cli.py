@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 CLI = [sys.executable, "-m", "flows.cli"]
-PLAIN = {"DOLPHIN__PATHS__CACHE": ""}
+PLAIN = {"DOLPHIN__PATHS__CACHE": "", "DOLPHIN__PATHS__STATE": ""}
 
 
 def dolphin(*arguments, cwd, env=None):
