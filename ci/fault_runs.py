@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from fault_laws import broken_laws, trades_of
+from fault_evidence import LANE
+from fault_laws import broken_laws
 from fault_matrix import MATRIX
-from fault_stage import LANE, Stage
+from fault_stage import Stage
 
 from dolphin.storage.journal import Kind
 
@@ -16,6 +17,6 @@ def finish(stage: Stage, reference: Stage, what: str) -> list[str]:
     stage.wait(lambda: stage.records(LANE, Kind.DAY_RESULT), 120.0)
     left = stage.close()
     broken = broken_laws(stage, reference) + ([f"left behind: {left}"] if left else [])
-    told = f"all hold; {len(trades_of(stage))} trades" if not broken else "; ".join(broken)[:600]
+    told = f"all hold; {len(stage.trades())} trades" if not broken else "; ".join(broken)[:600]
     MATRIX.add(f"after {what}", "journals whole, nothing twice or lost, decisions and day tables as they were", told)
     return broken

@@ -14,13 +14,14 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
+from fault_evidence import LANE, Evidence
 from fault_ground import FIRST, Ground
 from fault_proxy import Proxy
 from grid_clusters import free_ports
 
 from dolphin.errors import DataError, MissingDependency, Unavailable
 from dolphin.grid.client import HazelcastGrid
-from dolphin.storage.journal import JournalReader, Kind, Record, journal_path
+from dolphin.storage.journal import JournalReader, Kind, journal_path
 from dolphin.storage.replay import Replay, read_replay
 from dolphin.storage.state import StateFolder
 from flows.replay import planned_replay
@@ -28,13 +29,13 @@ from flows.services import SERVICES, ServiceSpec, member_services
 from flows.supervision import UNHEALTHY, Plan, beats_of, down, up
 from flows.supervisor import Supervisor
 
-__all__ = ["CI", "DETECTED_S", "LANE", "SLOW", "SPEED", "Stage"]
+__all__ = ["CI", "DETECTED_S", "SPEED", "Stage"]
 
-SPEED, SLOW = 1200.0, 800.0
-"""Slow enough that posture has recovered before the first signal, on a busy machine too."""
+SPEED = 1200.0
+LEAD_MS = 10 * 3_600_000
+"""The market's clock begins so long before the first bar: by then all processes are there, on a busy machine too."""
 DETECTED_S = 35.0
 """A lost heartbeat or grid is HIBERNATE after at most so many seconds."""
-LANE = "trader_blue"
 CI = Path(__file__).resolve().parent
 HEALTHY = "STALKER"
 """The highest posture of a deployment without order book and DVOL."""
@@ -45,26 +46,23 @@ def wall_offset() -> float:
     return time.time() - time.monotonic()
 
 
-class Stage:
+class Stage(Evidence):
     """One deployment; ``close`` ends it and leaves the folder. ``proxied``: a proxy between the clients and the member."""
 
     def __init__(self, root: Path, ground: Ground, *, proxied: bool = False, speed: float = SPEED, days: int = 2) -> None:
         root.mkdir(parents=True)
-        self.root, self.ground = root, ground
+        self.ground = ground
         port = free_ports(2)
         self.proxy = Proxy(port, port + 1) if proxied else None
         member = ServiceSpec("grid", "proxied_member", port=port + 1) if proxied else member_services([port])[0]
-        self.settings, self.state = ground.settings(root, port), StateFolder(root / "state")
+        super().__init__(root, ground.settings(root, port))
         replay = planned_replay(ground.klines, FIRST, f"2025-01-0{days}", speed)
-        self.plan = Plan(self.settings, self.state, (member, *SERVICES), replay)
+        early = msgspec.structs.replace(replay, start_ms=replay.start_ms - int(LEAD_MS * speed / SPEED))
+        self.plan = Plan(self.settings, self.state, (member, *SERVICES), early)
         self.supervisor = Supervisor(self.state.root)
         self.twins: list[subprocess.Popen[bytes]] = []
         self._killed: set[int] = set()
         self._closed = False
-        self.heads: list[tuple[float, int]] = []
-        """(monotonic, newest record of the lane's journal) while it ran: when a decision was made, to a fifth of a second."""
-        self.blind: list[tuple[float, float]] = []
-        """Intervals in which the lane must not enter, whatever its journal says of the posture it read."""
         self.offset = wall_offset()
         self._over = threading.Event()
         self._watcher = threading.Thread(target=self._watch, name="heads", daemon=True)
@@ -122,23 +120,10 @@ class Stage:
         self.twins.append(process)
         return process
 
-    def records(self, writer: str, kind: Kind | None = None, folder: str = "state") -> list[Record]:
-        """Of a journal; none while it is not there."""
-        path = journal_path(StateFolder(self.root / folder).journals, writer)
-        if not path.is_file():
-            return []
-        with suppress(DataError, Unavailable), JournalReader(path) as journal:
-            return list(journal.records(kind))
-        return []
-
     def postures(self, since: float = 0.0) -> list[tuple[float, str]]:
         """(monotonic, posture) as the watchdog journalled them."""
-        found = [(r.ts_ms / 1000.0 - self.offset, r.payload["posture"]) for r in self._newest("system_watchdog", Kind.POSTURE, 2000)]
+        found = [(r.ts_ms / 1000.0 - self.offset, r.payload["posture"]) for r in self.newest("system_watchdog", Kind.POSTURE, 2000)]
         return [(moment, posture) for moment, posture in found if moment >= since]
-
-    def lane_bars(self) -> list[Record]:
-        """What the lane has decided."""
-        return self.records(LANE, Kind.BAR)
 
     def bar(self) -> int:
         """Bars that the lane has processed."""
@@ -165,10 +150,10 @@ class Stage:
         found = self.postures()
         return bool(found) and found[-1][1] == HEALTHY and self.healthy()
 
-    def forewarned(self) -> bool:
-        """Whether the forewarner has spoken in the last 2 s; its word is worth 6 hours on the market, which run quickly here."""
-        found = self._newest("mc_forewarner", Kind.MC_FOREWARNER, 1)
-        return bool(found) and time.time() * 1000.0 - found[0].ts_ms < 2000.0
+    def fresh(self) -> bool:
+        """Whether forewarner and breaker have spoken in the last 3 s; their word is worth 6 hours on the market, which run quickly here."""
+        found = self.newest("mc_forewarner", Kind.MC_FOREWARNER, 1) + self.newest("acb_processor", Kind.ACB_BOOST, 1)
+        return len(found) == 2 and time.time() * 1000.0 - min(record.ts_ms for record in found) < 3000.0
 
     def hibernates(self, since: float) -> float:
         """The moment of the first HIBERNATE since then; inf after ``DETECTED_S`` and some more."""
@@ -210,14 +195,6 @@ class Stage:
                 self._watcher.join(5.0)
             if self.proxy is not None:
                 self.proxy.close()
-
-    def _newest(self, writer: str, kind: Kind, count: int) -> list[Record]:
-        path = journal_path(self.state.journals, writer)
-        if not path.is_file():
-            return []
-        with suppress(DataError, Unavailable), JournalReader(path) as journal:
-            return journal.tail(count, kind)
-        return []
 
     def _watch(self) -> None:
         path = journal_path(self.state.journals, LANE)

@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 from fault_ground import Ground, prepared
-from fault_laws import broken_laws, disturbed, trades_of
+from fault_laws import broken_laws, disturbed
 from fault_matrix import MATRIX
-from fault_stage import CI, SLOW, Stage
+from fault_stage import CI, Stage
 
 from dolphin.errors import MissingDependency
 
@@ -50,13 +50,13 @@ def stage_of(ground: Ground, tmp_path_factory: pytest.TempPathFactory) -> Callab
 @pytest.fixture(scope="session")
 def reference(stage_of: Callable[..., Stage]) -> Stage:
     """The same replay, undisturbed and to its end; all laws hold for it, and it trades."""
-    stage = stage_of("reference", speed=SLOW)
+    stage = stage_of("reference")
     try:
         assert stage.wait(stage.ended, 300.0), "the replay did not end"
     finally:
         stage.close()
     assert (broken_laws(stage, None), disturbed(stage)) == ([], False)
-    assert len(trades_of(stage)) > 20
+    assert len(stage.trades()) > 20
     return stage
 
 

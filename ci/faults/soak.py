@@ -18,7 +18,7 @@ from pathlib import Path
 
 import numpy as np
 from fault_ground import prepared
-from fault_laws import broken_laws, trades_of
+from fault_laws import broken_laws
 from fault_stage import Stage
 
 SPEED, EVERY_S, SAMPLE_S = 120.0, 30.0, 2.0
@@ -115,7 +115,7 @@ def main() -> int:
         print("| process | what | minutes | first | last | slope a minute |\n|---|---|---|---|---|---|")
         for name, what, minutes, first, last, slope in sorted(samples.slopes()):
             print(f"| {name} | {what} | {minutes:.1f} | {first:.1f} | {last:.1f} | {slope:+.3f} |")
-        many = f"{len(faults)} faults, {len(stage.lane_bars())} bars, {len(trades_of(stage))} trades"
+        many = f"{len(faults)} faults, {len(stage.lane_bars())} bars, {len(stage.trades())} trades"
         print(f"{many}; recovered {back:.0f} s after the last one")
         print(f"doubts {dict(every)}, unexplained {dict(unexplained)}; grown {grown}; laws {broken or 'all hold'}; left {left}")
     return int(bool(grown or unexplained or broken or left))

@@ -9,7 +9,6 @@ import time
 import urllib.request
 
 import pytest
-from fault_laws import alerts_of
 from fault_matrix import MATRIX
 from fault_runs import finish
 from fault_stage import CI, Stage
@@ -83,7 +82,7 @@ def test_hostile_values_in_every_map_are_refused_counted_and_outlived(stage: Sta
     done = subprocess.run(command, capture_output=True, text=True, timeout=180, check=False)
     back = stage.recovers(90.0)
     told = {bar.payload["told"]["posture"] for bar in stage.lane_bars()}
-    alerts = {(a["kind"], a["key"]) for a in alerts_of(stage) if a["kind"] == "hostile_value"}
+    alerts = {(a["kind"], a["key"]) for a in stage.alerts() if a["kind"] == "hostile_value"}
     seen = f"{done.stdout.strip()} values, {len(alerts)} alerts, unpickled: {canary.exists()}, obeyed APEX: {'APEX' in told}"
     seen += f", recovered {back:.0f} s after"
     MATRIX.add("hostile values in 17 maps", "refused, counted, alerted; then recovery", seen, time.monotonic() - began)
