@@ -20,6 +20,7 @@ from flows.journal import verdicts
 __all__ = ["broken_laws", "disturbed"]
 
 PROPAGATED_S = 1.5
+WINDOW_MS = 55_000
 DECIDED = (Kind.BAR, Kind.TRADE, Kind.DAY_RESULT)
 
 
@@ -116,15 +117,14 @@ def _postures_in_order(run: Evidence) -> list[str]:
 
 
 def _alerts_once(run: Evidence) -> list[str]:
-    """The same process tells the same thing once a window, unless it got louder."""
+    """The same process tells the same thing once a window, and its last word; more only when it got louder."""
     wrong: list[str] = []
-    told: dict[tuple[str, ...], tuple[int, int]] = {}
+    told: dict[tuple[str, ...], list[int]] = {}
     for alert in sorted(run.alerts(), key=lambda a: a["ts_ms"]):
-        name, level = (alert["service"], alert["kind"], alert["key"]), ("INFO", "WARNING", "CRITICAL").index(alert["severity"])
-        before = told.get(name)
-        if before is not None and level <= before[1] and alert["ts_ms"] - before[0] < 55_000 and not alert["swallowed"]:
-            wrong.append(f"{name} told again after {(alert['ts_ms'] - before[0]) / 1000:.0f} s")
-        told[name] = alert["ts_ms"], level
+        name = tuple(alert[part] for part in ("service", "kind", "key", "severity"))
+        told.setdefault(name, []).append(alert["ts_ms"])
+        if len(told[name]) > 2 and told[name][-1] - told[name][-3] < WINDOW_MS:
+            wrong.append(f"{name} told three times within {(told[name][-1] - told[name][-3]) / 1000:.0f} s")
     return wrong
 
 
