@@ -25,6 +25,7 @@ class Matrix:
 
     def write(self, path: Path) -> None:
         """Also as a file."""
+        path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(self.markdown() + "\n", encoding="utf-8")
 
 

@@ -127,7 +127,8 @@ class Stage(Evidence):
 
     def bar(self) -> int:
         """Bars that the lane has processed."""
-        return len(self.lane_bars())
+        found = self.newest(LANE, Kind.BAR, 1)
+        return (int(found[0].payload["date"][-2:]) - 1) * 1440 + found[0].payload["bar"] + 1 if found else 0
 
     def healthy(self) -> bool:
         """Whether every process runs and is heard of."""
