@@ -1,4 +1,4 @@
-"""What every run of the fault matrix stands on: two days of a small synthetic market, their books, and a forewarner that knows the days
+"""What every run of the fault matrix stands on: three days of a small synthetic market, their books, and a forewarner that knows the days
 before them. The first day has no day before it, so that its signals begin after 750 bars: by then posture has recovered, and what a run
 trades does not hang on how fast its processes came up."""
 
@@ -17,7 +17,7 @@ from flows.replay import trained_forewarner
 
 __all__ = ["FIRST", "Ground", "prepared"]
 
-BEFORE, DAYS, SEED = 12, 2, 7
+BEFORE, DAYS, SEED = 12, 3, 7
 START, FIRST = "2024-12-20", "2025-01-01"
 
 

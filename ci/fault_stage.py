@@ -49,7 +49,7 @@ def wall_offset() -> float:
 class Stage(Evidence):
     """One deployment; ``close`` ends it and leaves the folder. ``proxied``: a proxy between the clients and the member."""
 
-    def __init__(self, root: Path, ground: Ground, *, proxied: bool = False, speed: float = SPEED, days: int = 2) -> None:
+    def __init__(self, root: Path, ground: Ground, *, proxied: bool = False, speed: float = SPEED, days: int = 3) -> None:
         root.mkdir(parents=True)
         self.ground = ground
         port = free_ports(2)
@@ -152,9 +152,9 @@ class Stage(Evidence):
         return bool(found) and found[-1][1] == HEALTHY and self.healthy()
 
     def fresh(self) -> bool:
-        """Whether forewarner and breaker have spoken in the last 3 s; their word is worth 6 hours on the market, which run quickly here."""
+        """Whether forewarner and breaker have spoken in the last 10 s; their word is worth 6 hours on the market, which run quickly here."""
         found = self.newest("mc_forewarner", Kind.MC_FOREWARNER, 1) + self.newest("acb_processor", Kind.ACB_BOOST, 1)
-        return len(found) == 2 and time.time() * 1000.0 - min(record.ts_ms for record in found) < 3000.0
+        return len(found) == 2 and time.time() * 1000.0 - min(record.ts_ms for record in found) < 10_000.0
 
     def hibernates(self, since: float) -> float:
         """The moment of the first HIBERNATE since then; inf after ``DETECTED_S`` and some more."""

@@ -22,6 +22,7 @@ MEMBER = [("grid",), *(("grid", name) for name in CARRIED[:3])]
 MEMBER_AND = [("grid", name) for name in ("system_watchdog", *CARRIED[3:])]
 
 
+@pytest.mark.stage(speed=600.0)
 def test_killed_services_leave_posture_and_trades_as_they_are(stage: Stage, reference: Stage) -> None:
     """Every service but the watchdog, and every pair of them: the trades are the undisturbed run's."""
     wrong = []
