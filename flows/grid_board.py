@@ -38,7 +38,7 @@ def draw(board: dict[str, Any]) -> Group:
     posture = board["posture"]
     head = Text.assemble(
         (posture["posture"], f"bold {COLOURS[posture['posture']]}"),
-        f"  {posture['state']}{'' if posture['reason'] is None else ' ' + posture['reason']}  {_seconds(posture['age_s'])}",
+        f"  {posture['state']}{'' if posture['reason'] is None else ' ' + posture['reason']}  {_seconds(posture['age_s'])} old",
         f"  safety cell: {posture['cell']}  members: {board['members']}",
     )
     features = _table("key", "age", "record")

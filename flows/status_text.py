@@ -50,7 +50,8 @@ def _lane(lane: LaneNow | None) -> list[str]:
         side = "short" if held["direction"] < 0 else "long"
         last = f"{side} {held['asset']} since {clock(held['entry_ts'])}, {held['notional']:,.0f} USDT, leverage {held['leverage']:.2f}"
     else:
-        last = "flat; newest bar entered nothing: " + ", ".join([*lane.refusals, *lane.blocks]) if lane.refusals else "flat"
+        why = [*lane.refusals, *lane.blocks]
+        return [head, *wrapped(["flat", *(f"newest bar entered nothing: {word}" for word in why[:1]), *why[1:]])]
     return [head, *wrapped([last])]
 
 

@@ -33,7 +33,7 @@ from flows.services import ServiceSpec
 from flows.supervisor import ProcessInfo, Supervisor
 from flows.workspace import jar_folder
 
-__all__ = ["Plan", "beats_of", "down", "follow", "last_words", "up"]
+__all__ = ["Plan", "beats_of", "down", "follow", "last_words", "resumed", "up"]
 
 GAP_S: Final = 0.1
 SETTLE_S: Final = 11.0
@@ -172,10 +172,10 @@ def _prepare(plan: Plan, tell: Callable[[str], None]) -> None:
     if plan.replay is None:
         state.replay.unlink(missing_ok=True)
     else:
-        write_replay(state.replay, _resumed(plan.replay, state, tell))
+        write_replay(state.replay, resumed(plan.replay, state, tell))
 
 
-def _resumed(replay: Replay, state: StateFolder, tell: Callable[[str], None]) -> Replay:
+def resumed(replay: Replay, state: StateFolder, tell: Callable[[str], None]) -> Replay:
     """The replay from now on; where the state folder holds bars of it, from the last of them on.
 
     Raises ``Unavailable`` when they are another replay's.
@@ -293,5 +293,6 @@ def _until(done: Callable[[], bool], seconds: float) -> None:
 def _forget(state: StateFolder) -> None:
     """What described processes that are gone; journals, tables and the kill switch stay."""
     described: list[Path] = [state.root / "supervisor.sock", state.root / "supervisor.pid", state.restarts, *state.processes.glob("*.json")]
+    described += state.members.glob("*/member.json")
     for path in described:
         path.unlink(missing_ok=True)
