@@ -21,7 +21,7 @@ from dolphin.engine.costs import NO_FUNDING, FundingSeries, UniformDraws
 from dolphin.engine.forewarner import DayVerdict, judge_day
 from dolphin.engine.history import LiveRows, PriceHistory, read_only_frame
 from dolphin.engine.order_book import OrderBookProvider, book_rows, fill_book_row
-from dolphin.engine.records import MC_STATUS, POSTURES, DayRows, NDPosition, day_rows, params_record, trade_records
+from dolphin.engine.records import MC_STATUS, POSTURE_NAMES, POSTURES, DayRows, NDPosition, day_rows, params_record, trade_records
 from dolphin.errors import ConfigError, DolphinError, QualityError, SchemaError
 from dolphin.kernels.loop import Frame, Output, Work, advance_nb, close_position_nb
 from dolphin.kernels.order_book import Book
@@ -31,6 +31,7 @@ from dolphin.types import IRP_WINDOW, STATE, TRADE, Array, BarResult, ExitReason
 __all__ = ["NDAlphaEngine"]
 
 TRADES_AT_ONCE = 64
+_HALTS_FROM, _RED = POSTURES.index(Posture.TURTLE), MC_STATUS.index(McStatus.RED)
 BTC = "BTCUSDT"
 _REFUSED = tuple(BarResult(refusals=(code.name,) if code else ()) for code in Refusal)
 _NO_DAY = "a bar outside a day: call begin_day first"
@@ -120,12 +121,11 @@ class NDAlphaEngine:
 
     def update_posture(self, posture: str) -> None:
         """Change the survival posture in mid-day; it holds from the next bar on. Raises ``ConfigError`` for an unknown one."""
-        if posture not in POSTURES:
-            raise ConfigError(f"posture = {posture!r}: no such posture; known: {', '.join(POSTURES)}")
-        state = self._state[0]
-        state["posture"] = POSTURES.index(Posture(posture))
-        red = state["mc_status"] == MC_STATUS.index(McStatus.RED)
-        state["halted"] = int(red or posture in (Posture.TURTLE, Posture.HIBERNATE))
+        if posture not in POSTURE_NAMES:
+            raise ConfigError(f"posture = {posture!r}: no such posture; known: {', '.join(POSTURE_NAMES)}")
+        state, rank = self._state[0], POSTURE_NAMES.index(posture)
+        state["posture"] = rank
+        state["halted"] = int(rank >= _HALTS_FROM or state["mc_status"] == _RED)
 
     def begin_day(self, date_str: str, direction: int = -1, posture: str = "APEX") -> None:
         """Open a UTC day: direction, circuit breaker, forewarner, posture. Histories, statistics and capital go on."""

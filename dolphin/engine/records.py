@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
+from operator import itemgetter
 from typing import Any
 
 import numpy as np
@@ -18,9 +19,10 @@ MC_STATUS = list(McStatus)
 POSTURES = list(Posture)
 MC_NAMES = [status.value for status in McStatus]
 POSTURE_NAMES = [posture.value for posture in Posture]
-_KINDS = [(name, TRADE[name].kind) for name in TRADE.names or ()]
 DC_NAMES = {code.value: code.name for code in Confirmation}
 REASON_NAMES = {code.value: code.name for code in ExitReason}
+_IN_ORDER = itemgetter(*((*(TRADE.names or ()), "date").index(name) for name in TRADE_FIELDS))
+_WORDS = (("dc", DC_NAMES), ("reason", REASON_NAMES), ("mc_status", MC_NAMES), ("posture", POSTURE_NAMES))
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,14 +127,12 @@ def params_record(config: EngineConfig) -> Any:
 
 def trade_records(trades: Any, assets: Sequence[str], date: str, held: str) -> list[dict[str, Any]]:
     """Trade dicts (``TRADE_FIELDS``) of ``TRADE[n]``; ``held`` names the asset of a position whose column is gone (-1)."""
-    width = TRADE.itemsize // 8
-    ints = trades.view(np.int64).reshape(-1, width).T.tolist()
-    floats = trades.view(np.float64).reshape(-1, width).T.tolist()
-    columns = {name: (floats if kind == "f" else ints)[k] for k, (name, kind) in enumerate(_KINDS)}
-    columns["date"] = [date] * len(trades)
-    columns["asset"] = [assets[j] if j >= 0 else held for j in columns["asset"]]
-    columns["dc"] = [DC_NAMES[code] for code in columns["dc"]]
-    columns["reason"] = [REASON_NAMES[code] for code in columns["reason"]]
-    columns["mc_status"] = [MC_NAMES[code] for code in columns["mc_status"]]
-    columns["posture"] = [POSTURE_NAMES[code] for code in columns["posture"]]
-    return [dict(zip(TRADE_FIELDS, row, strict=True)) for row in zip(*(columns[name] for name in TRADE_FIELDS), strict=True)]
+    records = []
+    for values in trades.tolist():
+        record = dict(zip(TRADE_FIELDS, _IN_ORDER((*values, date)), strict=True))
+        asset = record["asset"]
+        record["asset"] = assets[asset] if asset >= 0 else held
+        for name, words in _WORDS:
+            record[name] = words[record[name]]
+        records.append(record)
+    return records
