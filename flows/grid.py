@@ -23,7 +23,7 @@ from dolphin.grid.safety import SafetyCell
 from dolphin.grid.view import LocalView
 from flows.workspace import jar_folder, state_folder
 
-__all__ = ["board", "connect", "features_of", "member_rows", "member_state", "open_console", "posture_now", "start", "stop"]
+__all__ = ["board", "connect", "features_of", "member_rows", "member_state", "open_console", "posture_now", "reasons_of", "start", "stop"]
 
 QUICK_S = 3.0
 """How long a person's command waits for a member."""
@@ -98,6 +98,11 @@ def posture_now(grid: GridPort) -> dict[str, Any]:
         "cell": SafetyCell(grid).kind,
         "record": msgspec.to_builtins(record),
     }
+
+
+def reasons_of(record: dict[str, Any] | None) -> list[str]:
+    """Why the posture is what it is, for the eye: without the flags that say in one word what a reason says already."""
+    return [reason for reason in (record or {}).get("reasons", []) if reason not in ("no_dvol", "no_order_book")]
 
 
 def features_of(grid: GridPort, symbol: str) -> list[dict[str, Any]]:

@@ -12,6 +12,8 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
+from flows.grid import reasons_of
+
 __all__ = ["draw", "follow"]
 
 COLOURS = {"APEX": "green", "STALKER": "cyan", "TURTLE": "yellow", "HIBERNATE": "red"}
@@ -51,7 +53,7 @@ def draw(board: dict[str, Any]) -> Group:
     beats = _table("process", "age", "record")
     for row in board["heartbeats"]:
         beats.add_row(row["key"], _seconds(row["age_s"]), _values(row))
-    reasons = Text("; ".join((posture["record"] or {}).get("reasons", [])), style="dim")
+    reasons = Text("; ".join(reasons_of(posture["record"])), style="dim")
     titled = [
         part
         for title, table in (("FEATURES AND CONTROL", features), ("SHARDS", shards), ("HEARTBEATS", beats))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime as dt
 from typing import Any
 
+from flows.grid import reasons_of
 from flows.lane_now import LaneNow
 from flows.status import Status
 
@@ -37,7 +38,7 @@ def _posture(posture: dict[str, Any] | None) -> list[str]:
         return [f"posture      {posture['posture']}, {posture['reason'] or posture['state']}: the watchdog has published nothing"]
     doubt = "" if posture["state"] == "FRESH" else f", {posture['reason'] or posture['state']}"
     head = f"posture      {posture['posture']}{doubt}; Rm {record['rm']:.3f}, target {record['target']:.3f}, {posture['age_s']:.1f} s old"
-    return [head, *wrapped(record["reasons"])]
+    return [head, *wrapped(reasons_of(record))]
 
 
 def _lane(lane: LaneNow | None) -> list[str]:
