@@ -15,6 +15,7 @@ from dolphin.grid.record import Reason, decode, encode
 __all__ = ["LEASES", "WriterLock"]
 
 LEASES: Final = "DOLPHIN_LEASES"
+LEASE: Final = "dolphin.lease/1"
 _TRIES: Final = 32
 
 
@@ -34,7 +35,7 @@ class WriterLock:
     def acquire(self) -> bool:
         """Try to become the writer. Raises ``MissingDependency`` when the grid does not answer."""
         cp = self._grid.consensus
-        taken = cp.acquire(self._lock) if cp else self._grid.put_if_absent(LEASES, self.name, self._lease(), self._lease_s)
+        taken = cp.acquire(self._lock) if cp else self._leased()
         if taken:
             self.fence = self._draw()
         return taken
@@ -66,7 +67,18 @@ class WriterLock:
         return f"DOLPHIN_WRITER_{self.name}"
 
     def _lease(self) -> dict[str, Any]:
-        return {"schema": "dolphin.lease/1", "ts_ms": self._clock(), "owner": self.owner}
+        return {"schema": LEASE, "ts_ms": self._clock(), "owner": self.owner}
+
+    def _leased(self) -> bool:
+        """Take the lease where there is none. What is no lease was put there by a stranger, for ever: it is thrown out."""
+        for _ in range(2):
+            if self._grid.put_if_absent(LEASES, self.name, self._lease(), self._lease_s):
+                return True
+            entry = self._grid.read(LEASES, self.name)
+            if entry.reason is Reason.ABSENT or _is_lease(entry.record):
+                return False
+            self._grid.delete(LEASES, self.name)
+        return False
 
     def _mine(self) -> bool:
         return self.holder() == self.owner
@@ -94,6 +106,10 @@ class WriterLock:
             ):
                 return number
         raise MissingDependency(f"no number for the writer {self.name} after {_TRIES} tries: is something else writing {LEASES}[{key!r}]?")
+
+
+def _is_lease(record: dict[str, Any] | None) -> bool:
+    return record is not None and record["schema"] == LEASE and isinstance(record.get("owner"), str)
 
 
 def _number(record: object) -> int:
