@@ -17,6 +17,9 @@ __all__ = ["Heartbeats"]
 
 FUTURE_MS: Final = 5_000
 
+LOOK_S: Final = 5.0
+"""Usual time between two looks."""
+
 
 @dataclass(slots=True)
 class _Pulse:
@@ -26,11 +29,16 @@ class _Pulse:
 
 
 class Heartbeats:
-    """``take`` the entries of DOLPHIN_HEARTBEAT at every pass; ``age`` of a service is that of its liveliest process."""
+    """``take`` the entries of DOLPHIN_HEARTBEAT at every pass; ``age`` of a service is that of its liveliest process.
+
+    What moved since the last look may have moved just after it, and counts from there (or from 5 s ago, after a longer pause): else a
+    service that is lost would pass for alive up to 5 s too long.
+    """
 
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
         self._pulses: dict[str, _Pulse] = {}
+        self._looked = -math.inf
 
     def take(self, entries: Iterable[Entry]) -> list[str]:
         """Note what moved; keys whose record was refused. What the grid no longer holds ages on."""
@@ -43,6 +51,7 @@ class Heartbeats:
                 continue
             if not self._accept(entry.key, record):
                 refused.append(entry.key)
+        self._looked = self._clock.monotonic()
         return refused
 
     def age_s(self, service: str) -> float:
@@ -60,5 +69,5 @@ class Heartbeats:
                 return False
             self._pulses[key] = _Pulse(record.seq, now - max(0, age_ms) / 1000.0, record.status)
         elif record.seq > pulse.seq:
-            self._pulses[key] = _Pulse(record.seq, now, record.status)
+            self._pulses[key] = _Pulse(record.seq, max(self._looked, now - LOOK_S), record.status)
         return pulse is None or record.seq >= pulse.seq

@@ -89,9 +89,10 @@ class Runner:
         self.context.alerts.tick()
 
     def _publish(self) -> None:
-        """The heartbeat, and what is due. Our last heartbeat is gone: so is everything else that the grid knew."""
+        """The heartbeat, and what is due. Our last heartbeat is not there: so may be everything else that the grid was told."""
         context, seq = self.context, self._seq + 1
-        lost = context.grid.read(HEARTBEAT, context.identity).record is None
+        there = context.grid.read(HEARTBEAT, context.identity).record
+        lost = there is None or there.get("seq") != self._seq
         record = Heartbeat(seq=seq, ts_ms=context.clock.wall_ms(), status=self.service.status)
         if lost:
             context.outbox.renew()

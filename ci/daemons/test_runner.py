@@ -111,6 +111,23 @@ def test_a_grid_that_came_back_empty_is_filled_again(world):
     assert service.returned == 1
 
 
+def test_what_the_grid_acknowledged_and_lost_is_published_again(world, monkeypatch):
+    """Found by simulation: our last heartbeat is there, but an older one."""
+    service = world.start(Counting)
+    world.run(6)
+    with monkeypatch.context() as losing:
+        losing.setattr(world.grid, "_store", lambda *_: None)
+        service.context.outbox.send(Kind.KILL, KILL, START_MS, "DOLPHIN_CONTROL", "kill")
+        world.run(6)
+    assert world.grid.get("DOLPHIN_CONTROL", "kill") is None
+    assert service.context.journal.unpublished("grid") == []
+    world.run(6)
+    assert world.grid.get("DOLPHIN_CONTROL", "kill") == KILL
+    assert service.returned == 2
+    world.run(20)
+    assert service.returned == 2
+
+
 def test_a_record_never_goes_over_one_with_a_higher_fence(world):
     service = world.start(Counting)
     newer = {"schema": "dolphin.acb/1", "ts_ms": 1, "fence": 9}

@@ -16,6 +16,7 @@ __all__ = ["LEASES", "WriterLock"]
 
 LEASES: Final = "DOLPHIN_LEASES"
 _TRIES: Final = 32
+_SCHEMA: Final = "dolphin.lease/1"
 
 
 class WriterLock:
@@ -34,7 +35,7 @@ class WriterLock:
     def acquire(self) -> bool:
         """Try to become the writer. Raises ``MissingDependency`` when the grid does not answer."""
         cp = self._grid.consensus
-        taken = cp.acquire(self._lock) if cp else self._grid.put_if_absent(LEASES, self.name, self._lease(), self._lease_s)
+        taken = cp.acquire(self._lock) if cp else self._leased()
         if taken:
             self.fence = self._draw()
         return taken
@@ -58,15 +59,26 @@ class WriterLock:
 
     def holder(self) -> str:
         """Who holds the lease, empty when nobody does (or the CP subsystem keeps it to itself)."""
-        record = self._grid.read(LEASES, self.name).record
-        return str(record.get("owner", "")) if record else ""
+        return self._owner(self._grid.read(LEASES, self.name).record)
 
     @property
     def _lock(self) -> str:
         return f"DOLPHIN_WRITER_{self.name}"
 
     def _lease(self) -> dict[str, Any]:
-        return {"schema": "dolphin.lease/1", "ts_ms": self._clock(), "owner": self.owner}
+        return {"schema": _SCHEMA, "ts_ms": self._clock(), "owner": self.owner}
+
+    def _leased(self) -> bool:
+        """Put our entry where none is. What is there and names no owner is no lease; it would never run out, so it goes."""
+        entry = self._grid.read(LEASES, self.name)
+        if entry.reason is not Reason.ABSENT and not self._owner(entry.record):
+            self._grid.delete(LEASES, self.name)
+        return self._grid.put_if_absent(LEASES, self.name, self._lease(), self._lease_s)
+
+    @staticmethod
+    def _owner(record: dict[str, Any] | None) -> str:
+        owner = record.get("owner") if record is not None and record["schema"] == _SCHEMA else None
+        return owner if isinstance(owner, str) else ""
 
     def _mine(self) -> bool:
         return self.holder() == self.owner
