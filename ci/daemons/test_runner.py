@@ -123,9 +123,9 @@ def test_what_the_grid_acknowledged_and_lost_is_published_again(world, monkeypat
     assert service.context.journal.unpublished("grid") == []
     world.run(6)
     assert world.grid.get("DOLPHIN_CONTROL", "kill") == KILL
-    assert service.returned == 2
+    assert service.returned == 1
     world.run(20)
-    assert service.returned == 2
+    assert service.returned == 1
 
 
 def test_a_record_never_goes_over_one_with_a_higher_fence(world):
