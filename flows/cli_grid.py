@@ -116,7 +116,7 @@ def watch(
 
 def posture_in_force(settings: Settings) -> Outcome:
     """The posture that a trader obeys now; exits 1 when it is stale, unreadable or unknown."""
-    from flows.grid import connect, posture_now
+    from flows.grid import connect, posture_now, reasons_of
 
     grid = connect(settings)
     try:
@@ -126,7 +126,7 @@ def posture_in_force(settings: Settings) -> Outcome:
     record, age = found["record"], found["age_s"]
     why = f"{found['state']}{'' if found['reason'] is None else ' ' + found['reason']}"
     lines = [f"{found['posture']}  {why}" + (f"  {age:.1f} s old, Rm {record['rm']:.3f}, seq {record['seq']}" if record else "")]
-    lines += record["reasons"] if record else []
+    lines += reasons_of(record)
     return Outcome("dolphin.posture/1", found, "\n".join(lines), int(found["state"] != "FRESH"))
 
 

@@ -17,13 +17,13 @@ from dolphin.grid.jars import find_java, verified_jars
 from dolphin.grid.maps import CONTROL, FEATURES, HEARTBEAT
 from dolphin.grid.member import MemberPlan, client_yaml, console_command
 from dolphin.grid.port import GridPort
-from dolphin.grid.process import MemberProcess, health, known_members, start_members, stop_member
+from dolphin.grid.process import Health, MemberProcess, health, known_members, start_members, stop_member
 from dolphin.grid.record import Entry
 from dolphin.grid.safety import SafetyCell
 from dolphin.grid.view import LocalView
 from flows.workspace import jar_folder, state_folder
 
-__all__ = ["board", "connect", "features_of", "member_rows", "member_state", "open_console", "posture_now", "start", "stop"]
+__all__ = ["board", "connect", "features_of", "member_rows", "member_state", "open_console", "posture_now", "reasons_of", "start", "stop"]
 
 QUICK_S = 3.0
 """How long a person's command waits for a member."""
@@ -63,7 +63,7 @@ def member_rows(settings: Settings) -> list[dict[str, Any]]:
     """One row a member: what its process and its health URL say."""
     rows = []
     for member in known_members(member_state(settings)):
-        found = health(member.port)
+        found = health(member.port) if member.alive else Health()  # another member may answer on the port
         row = {"cluster": member.cluster, "server": member.server, "port": member.port, "pid": member.pid, "alive": member.alive}
         rows.append({**row, "state": found.state, "members": found.size, "safe": found.safe, "rss_mb": _rss_mb(member)})
     return rows
@@ -98,6 +98,11 @@ def posture_now(grid: GridPort) -> dict[str, Any]:
         "cell": SafetyCell(grid).kind,
         "record": msgspec.to_builtins(record),
     }
+
+
+def reasons_of(record: dict[str, Any] | None) -> list[str]:
+    """Why the posture is what it is, for the eye: without the flags that say in one word what a reason says already."""
+    return [reason for reason in (record or {}).get("reasons", []) if reason not in ("no_dvol", "no_order_book")]
 
 
 def features_of(grid: GridPort, symbol: str) -> list[dict[str, Any]]:

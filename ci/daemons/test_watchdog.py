@@ -79,6 +79,20 @@ def test_neighbours_that_start_beside_the_watchdog_are_no_alarm_and_one_that_nev
     assert [(alert.kind, alert.key) for alert in world.told] == [(AlertKind.STALE_FEED, "heartbeat/trader")]
 
 
+@pytest.mark.parametrize("phase_s", [0.3, 2.5, 4.7])
+def test_a_heartbeat_that_falls_between_two_passes_is_missed_as_soon(world, phase_s):
+    """Found by simulation: it counted from the pass that saw it, and HIBERNATE came up to 40 s after the last sign of life."""
+    parts = healthy(world)
+    world.end(parts["scanner"], killed=True)
+    world.run(phase_s)
+    scanner = world.start(type(parts["scanner"]))
+    world.run(20.0)
+    beats = [round((world.clock.wall_ms() - r.record["ts_ms"]) / 1000, 3) for r in world.grid.entries(HEARTBEAT) if "scanner" in r.key]
+    world.end(scanner, killed=True)
+    assert latest(world)["posture"] == "TURTLE"
+    assert min(beats) + seconds_until(world, "HIBERNATE", 60) <= 35 + 0.01
+
+
 def test_a_neighbour_that_left_in_order_is_missed_at_once(world):
     parts = healthy(world)
     world.end(parts["trader"])

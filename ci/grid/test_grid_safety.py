@@ -206,6 +206,25 @@ def test_what_is_no_lease_does_not_keep_writers_out_for_ever(clocks, text):
     assert lock.renew()
 
 
+STRANGE = {
+    "no json": "no json",
+    "another schema": '{"schema": "x", "ts_ms": 1, "owner": "evil"}',
+    "no name": '{"schema": "dolphin.lease/1", "ts_ms": 1, "owner": 7}',
+}
+
+
+@pytest.mark.parametrize("text", STRANGE.values(), ids=STRANGE)
+def test_what_is_no_lease_keeps_nobody_out(clocks, text):
+    """Found by simulation: a stranger's value has no time to live, and no watchdog ever came back."""
+    grid = EmbeddedGrid(clocks.monotonic)
+    first, second = (WriterLock(grid, "watchdog", name, clocks.wall) for name in ("a", "b"))
+    assert first.acquire()
+    grid._store(LEASES, "watchdog", text, None)
+    assert not first.renew()
+    assert first.acquire()
+    assert not second.acquire()
+
+
 # -- the trader's local copy
 
 
