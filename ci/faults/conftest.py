@@ -52,7 +52,7 @@ def reference(stage_of: Callable[..., Stage]) -> Stage:
     """The same replay, undisturbed and to its end; all laws hold for it, and it trades."""
     stage = stage_of("reference")
     try:
-        assert stage.wait(stage.ended, 300.0), "the replay did not end"
+        assert stage.wait(stage.ended, 420.0), "the replay did not end"
     finally:
         stage.close()
     assert (broken_laws(stage, None), disturbed(stage)) == ([], False)
