@@ -21,12 +21,13 @@ from grid_clusters import free_ports
 
 from dolphin.errors import DataError, MissingDependency, Unavailable
 from dolphin.grid.client import HazelcastGrid
+from dolphin.grid.maps import NOT_AT_WORK
 from dolphin.storage.journal import JournalReader, Kind, journal_path
 from dolphin.storage.replay import Replay, read_replay
 from dolphin.storage.state import StateFolder
 from flows.replay import planned_replay
 from flows.services import SERVICES, ServiceSpec, member_services
-from flows.supervision import UNHEALTHY, Plan, beats_of, down, up
+from flows.supervision import Plan, beats_of, down, up
 from flows.supervisor import Supervisor
 
 __all__ = ["CI", "DETECTED_S", "SPEED", "Stage"]
@@ -141,7 +142,7 @@ class Stage(Evidence):
             len(pids) == len(self.plan.services)
             and not self._killed & set(pids.values())
             and all(
-                name == "grid" or (pid in beats and beats[pid][1] not in UNHEALTHY and now - beats[pid][2] < 12_000)
+                name == "grid" or (pid in beats and beats[pid][1] not in NOT_AT_WORK and now - beats[pid][2] < 12_000)
                 for name, pid in pids.items()
             )
         )
