@@ -112,8 +112,12 @@ class Gate:
         for block in sorted(set(blocks) - set(self._told)):
             hostile = AlertKind.HOSTILE_VALUE if block.endswith("_REFUSED") else AlertKind.STALE_GRID
             kind, severity = _ALERTS.get(block.split("_")[0], (hostile, Severity.WARNING))
-            self._context.alert(kind, severity, block, f"no entries: {block}")
+            self._context.alert(kind, severity, block, _text(block))
         self._told = blocks
+
+
+def _text(block: str) -> str:
+    return "the kill switch is engaged: the position is closed, nothing is entered" if block == "KILL" else f"nothing is entered: {block}"
 
 
 def _keep[T](said: dict[str, T], date: str, values: T) -> None:

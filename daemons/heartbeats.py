@@ -10,13 +10,10 @@ from typing import Final
 import msgspec
 
 from daemons.clock import Clock
-from dolphin.grid.maps import Heartbeat
+from dolphin.grid.maps import NOT_AT_WORK, Heartbeat
 from dolphin.grid.record import Entry
 
-__all__ = ["STOPPED", "Heartbeats"]
-
-STOPPED: Final = "stopped"
-"""Status of a process that left in order."""
+__all__ = ["Heartbeats"]
 
 FUTURE_MS: Final = 5_000
 
@@ -58,9 +55,9 @@ class Heartbeats:
         return refused
 
     def age_s(self, service: str) -> float:
-        """Seconds since the newest sign of life of ``service``; inf: none, or it has left."""
+        """Seconds since the newest sign of life of ``service``; inf: none, or it has left. One that loads does not work yet."""
         now = self._clock.monotonic()
-        ages = [now - p.moved for key, p in self._pulses.items() if key.split(":")[0] == service and p.status != STOPPED]
+        ages = [now - p.moved for key, p in self._pulses.items() if key.split(":")[0] == service and p.status not in NOT_AT_WORK]
         return min(ages, default=math.inf)
 
     def _accept(self, key: str, record: Heartbeat) -> bool:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from itertools import islice
+from itertools import chain, islice
 from pathlib import Path
 from typing import Any, Final
 
 from dolphin.engine.breaker import FIRST_SCANS, AdaptiveCircuitBreaker, day_factors
+from dolphin.errors import DataError
 from dolphin.grid.features import SHARD_COUNT, feature_key, shard_map
 from dolphin.grid.maps import FEATURES
 from dolphin.grid.port import GridPort
@@ -46,18 +47,25 @@ class Indicators:
     def _w750(self, date: str, progress: Callable[[], None]) -> dict[str, float]:
         found: dict[str, float] = {}
         for folder in reversed(self._days):
-            for path in (*list_days(folder, partial=True), *list_days(folder)):
+            for path in chain.from_iterable(list_days(folder, partial=partial) for partial in (True, False)):
                 day = path.name[:10]
-                if day <= date:
-                    found[day] = self._median(path)
+                median = self._median(path) if day <= date else None
+                if median is not None:
+                    found[day] = median
                     progress()
         return found
 
-    def _median(self, path: Path) -> float:
-        key = path, path.stat().st_mtime_ns
-        if key not in self._medians:
-            self._medians[key] = next(iter(w750_of_days([path]).values()))
-        return self._medians[key]
+    def _median(self, path: Path) -> float | None:
+        """None: a day in progress that has just become a whole one; whole days are listed when those in progress have been read."""
+        try:
+            key = path, path.stat().st_mtime_ns
+            if key not in self._medians:
+                self._medians[key] = next(iter(w750_of_days([path]).values()))
+            return self._medians[key]
+        except (DataError, OSError):
+            if path.exists():
+                raise
+            return None
 
 
 class GridBook:

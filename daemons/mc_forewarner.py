@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 __all__ = ["McForewarner"]
 
 RETRY_S = 30.0
+TABLE_S = 20.0
+"""A new day waits so long for the table of the day before, which the scanner ends at the same moment: without it the verdict is RED."""
 
 
 class McForewarner(Service):
@@ -38,11 +40,14 @@ class McForewarner(Service):
         self._forewarner: Forewarner | None = None
         self._done: tuple[object, ...] | None = None
         self._retry = -math.inf
+        self._date, self._new_day = "", math.inf
 
     def start(self) -> None:
         """Fit the models. Raises ``DataError`` for a damaged table, ``ConfigError`` for trials of another configuration."""
         from dolphin.forewarner.forewarner import Forewarner
 
+        last = self.context.journal.last(Kind.MC_FOREWARNER)
+        self._date = str(last.payload["date"]) if last is not None else ""
         path, self.status = self.context.settings.paths.forewarner, "no_table"
         if path:
             self._forewarner, self.status = Forewarner.load(path, self.context.settings.engine), "loaded"
@@ -57,14 +62,21 @@ class McForewarner(Service):
         date = date_of(now)
         tables = [path for folder in self._folders if (path := folder / f"{day_before(date)}.parquet").is_file()]
         wanted = (date, slot_of(now), *tables)
-        if wanted == self._done:
+        if wanted == self._done or (not tables and self._awaited(date)):
             return
         try:
             self._publish(self._forewarner, date, tables)
             self._done, self.status = wanted, "ok"
+            self._date, self._new_day = date, math.inf
         except DataError as error:
             self.status, self._retry = "bad_source", clock.monotonic() + RETRY_S
             self.context.alert(AlertKind.STALE_FEED, Severity.WARNING, "mc_forewarner", f"{error}; the last verdict goes on and ages")
+
+    def _awaited(self, date: str) -> bool:
+        """Whether a day has begun since the last verdict, and not long ago."""
+        now = self.context.clock.monotonic()
+        self._new_day = min(self._new_day, now)
+        return bool(self._date) and date != self._date and now - self._new_day < TABLE_S
 
     def _publish(self, forewarner: Forewarner, date: str, tables: list[Path]) -> None:
         report, wall = assess_day(forewarner, self.context.settings.engine, date, tables), self.context.clock.wall_ms()

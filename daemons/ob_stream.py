@@ -29,6 +29,8 @@ REPLAY_S: Final = 0.1
 """Seconds between steps in a replay, whose market runs faster."""
 AT_ONCE: Final = 16
 """Samples of one step; a replay that runs faster leaves older ones out."""
+LONGEST_S: Final = 1.0
+"""When a grid is slow, older samples of a step are left out after so long."""
 
 
 class BookService(Service):
@@ -49,9 +51,11 @@ class BookService(Service):
             self.status = "no_source"
             return
         now = self.context.clock.market_ms()
-        samples = self.source.take(now, AT_ONCE)
+        samples, began = self.source.take(now, AT_ONCE), self.context.clock.monotonic()
         for sample in samples:
-            self._store.put_many(BOOK, told_books(sample))
+            if sample is samples[-1] or self.context.clock.monotonic() - began < LONGEST_S:
+                self._store.put_many(BOOK, told_books(sample))
+                self.progress()
             self._last = sample
         if samples:
             self.context.metrics.fed()

@@ -10,7 +10,7 @@ from tenacity.wait import wait_exponential, wait_random
 
 from daemons.service import HEARTBEAT_S, Service
 from dolphin.errors import Fenced, MissingDependency
-from dolphin.grid.maps import HEARTBEAT, Heartbeat, fields
+from dolphin.grid.maps import HEARTBEAT, LOADING, RUNNING, STOPPED, Heartbeat, fields
 from dolphin.telemetry.alerts import AlertKind, Severity
 
 __all__ = ["HEARTBEAT_TTL_S", "Runner"]
@@ -18,8 +18,9 @@ __all__ = ["HEARTBEAT_TTL_S", "Runner"]
 HEARTBEAT_TTL_S: Final = 600.0
 """The record of a process that is gone stays so long: its age is what tells."""
 
-FIRST_TRIES: Final = 4
-"""Heartbeats that a starting process may miss before an operator hears of it."""
+SEEK_S: Final = 10.0
+"""A starting process seeks the grid so long before it tells an operator and goes on without."""
+SEEK_GAP_S: Final = 0.25
 
 _BACK_OFF: Final = wait_exponential(multiplier=0.25, max=5.0) + wait_random(0, 0.5)
 
@@ -30,16 +31,20 @@ class Runner:
     def __init__(self, service: Service) -> None:
         self.service, self.context = service, service.context
         self._due = self._beat_due = -math.inf
+        self._born = self.context.clock.monotonic()
         self._started, self._failures, self._missed, self._seq = False, 0, 0, 0
         self._connected: bool | None = None
         service.beat = self.beat
 
     def turn(self) -> float:
-        """Whatever is due now; seconds until something is again."""
+        """Whatever is due now; seconds until something is again. The first step waits for the first heartbeat: it may take long."""
         clock = self.context.clock
+        self.beat()
+        if self._connected is None:
+            return max(0.0, self._beat_due - clock.monotonic())
         if clock.monotonic() >= self._due:
             self._step()
-        self.beat()
+            self.beat()
         return max(0.0, min(self._due, self._beat_due) - clock.monotonic())
 
     def stop(self) -> None:
@@ -47,7 +52,7 @@ class Runner:
         try:
             if self._started:
                 self.service.stop()
-            self.service.status = "stopped"
+            self.service.status = STOPPED
             self._beat_due = -math.inf
             self.beat()
         except MissingDependency as error:
@@ -65,9 +70,10 @@ class Runner:
         except MissingDependency as error:
             connected = False
             self._missed += 1
-            self._beat_due = now + _back_off(self._missed)
-            if self._connected is None and self._missed < FIRST_TRIES:  # a client that is just being made
+            if self._connected is None and now - self._born < SEEK_S:  # grid and services start side by side
+                self._beat_due = now + SEEK_GAP_S
                 return
+            self._beat_due = now + _back_off(self._missed)
             if self._connected is not False:
                 self._tell_grid(Severity.WARNING, f"the grid is away: {error}")
         except Fenced as error:
@@ -100,12 +106,15 @@ class Runner:
 
     def _step(self) -> None:
         clock, service = self.context.clock, self.service
-        began = clock.monotonic()
+        began, loading = clock.monotonic(), service.status == LOADING
         try:
             if not self._started:
                 service.start()
                 self._started = True
             service.step()
+            if loading:
+                service.status = RUNNING if service.status == LOADING else service.status
+                self._beat_due = -math.inf
         except MissingDependency as error:
             self._failures += 1
             wait = _back_off(self._failures)

@@ -15,6 +15,7 @@ from typing import ClassVar, Final
 from daemons.clock import Clock
 from daemons.outbox import Outbox
 from dolphin.config import Settings
+from dolphin.grid.maps import LOADING
 from dolphin.grid.port import GridPort
 from dolphin.storage.journal import Journal
 from dolphin.storage.replay import Replay
@@ -66,8 +67,8 @@ class Service(ABC):
 
     def __init__(self, context: Context) -> None:
         self.context = context
-        self.status = "starting"
-        """One word for the heartbeat and `dolphin status`."""
+        self.status = LOADING
+        """One word for the heartbeat and `dolphin status`; after the first step at the latest it is another one."""
         self.beat = _nothing
 
     @classmethod

@@ -21,6 +21,8 @@ from dolphin.types import Posture
 __all__ = ["SystemWatchdog"]
 
 PASS_S: Final = 5.0
+LISTEN_S: Final = 30.0
+"""So long a watchdog that has just started does not call anybody missing: they start beside it."""
 
 
 class SystemWatchdog(Service):
@@ -40,6 +42,7 @@ class SystemWatchdog(Service):
         self._written = True
         self._evaluated = -math.inf
         self._missing: tuple[str, ...] = ()
+        self._began = context.clock.monotonic()
 
     def start(self) -> None:
         """Take up peak and DVOL from the journal."""
@@ -103,7 +106,7 @@ class SystemWatchdog(Service):
         before, now = stack.posture, self.context.clock.wall_ms()
         safety = stack.evaluate(sensors, minutes, now)
         self._evaluated = self.context.clock.monotonic()
-        reasons = (*safety.reasons, *(f"no heartbeat of {name}" for name in self._missing), *stack.flags)
+        reasons = (*safety.reasons, *(f"no heartbeat of {name}" for name in self._sensors.missing), *stack.flags)
         values = {name: getattr(safety, name) for name in safety.__struct_fields__} | {"reasons": reasons}
         self._record = PostureRecord(**values, fence=self._tenure.fence)
         self._written = False
@@ -130,6 +133,8 @@ class SystemWatchdog(Service):
         self._written = True
 
     def _tell_missing(self) -> None:
+        if self.context.clock.monotonic() - self._began < LISTEN_S:
+            return
         missing = self._sensors.missing
         for name in set(missing) - set(self._missing):
             self.context.alert(AlertKind.STALE_FEED, Severity.WARNING, f"heartbeat/{name}", f"{name} has no heartbeat younger than 30 s")

@@ -203,7 +203,7 @@ class PathsConfig(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True)
     klines: Annotated[str, Meta(description="klines, one parquet a UTC day")] = "data/klines"
     days: Annotated[str, Meta(description="day tables (scanner output)")] = "data/days"
     runs: Annotated[str, Meta(description="run folders with reports")] = "runs"
-    journal: Annotated[str, Meta(description="journals, one SQLite file a lane or service")] = "data/journal"
+    journal: Annotated[str, Meta(description="journals, one SQLite file a lane or service; empty: those of `dolphin up`")] = ""
     macro: Annotated[str, Meta(description="outside series of the circuit breaker, or an archive of indicators; empty: none")] = ""
     book: Annotated[str, Meta(description="recorded order-book days; empty: none")] = ""
     forewarner: Annotated[str, Meta(description="table of the forewarner's trials; empty: none")] = ""

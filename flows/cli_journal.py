@@ -27,7 +27,7 @@ def show(
     changes: SetOption = None,
 ) -> Outcome:
     """The newest records, oldest first."""
-    folder = Path(loaded_config(config, changes).settings.paths.journal)
+    folder = _folder(config, changes)
     from flows.journal import newest, record_facts, record_line
 
     records = newest(folder, lane, kind, last)
@@ -38,7 +38,7 @@ def show(
 @verb(journal_app, "verify")
 def verify(lane: LaneOption = "", config: ConfigOption = None, changes: SetOption = None) -> Outcome:
     """Prove the hash chain, the numbering and the head of each journal. Exits 1 when one is broken, and names the record."""
-    folder = Path(loaded_config(config, changes).settings.paths.journal)
+    folder = _folder(config, changes)
     from flows.journal import verdicts
 
     found = verdicts(folder, lane)
@@ -55,8 +55,16 @@ def export(
     changes: SetOption = None,
 ) -> Outcome:
     """All records as one parquet file: seq, ts_ms, writer, kind, payload (JSON), prev_hash, hash."""
-    folder = Path(loaded_config(config, changes).settings.paths.journal)
+    folder = _folder(config, changes)
     from flows.journal import export_records
 
     rows = export_records(folder, lane, kind, out)
     return Outcome("dolphin.journal-export/1", {"file": str(out), "records": rows}, f"{rows} records in {out}")
+
+
+def _folder(config: Path | None, changes: list[str] | None) -> Path:
+    """``paths.journal``, or the journals of what `dolphin up` runs."""
+    from flows.workspace import state_folder
+
+    paths = loaded_config(config, changes).settings.paths
+    return Path(paths.journal) if paths.journal else state_folder(paths, "journal")

@@ -26,7 +26,7 @@ ServiceArgument = Annotated[str, typer.Argument(help="Name of a process as in `d
 
 def up(
     replay: Annotated[Path | None, typer.Option(help="Folder of klines to replay; default: the synthetic market.")] = None,
-    first: Annotated[str, typer.Option("--from", metavar="YYYY-MM-DD", help="First UTC day of the replay.")] = "",
+    first: Annotated[str, typer.Option("--from", metavar="YYYY-MM-DD", help="First UTC day of the replay; default: the second.")] = "",
     last: Annotated[str, typer.Option("--to", metavar="YYYY-MM-DD", help="Last UTC day of the replay.")] = "",
     speed: Annotated[float, typer.Option(help="Market seconds in one of ours.")] = 60.0,
     macro: Annotated[Path | None, typer.Option(help="Outside series of the circuit breaker, or an archive of indicators.")] = None,
@@ -41,6 +41,7 @@ def up(
     """Start grid and services in order, wait until all are healthy; what runs already stays."""
     flags = [f"grid.{name}={value}" for name, value in (("members", members), ("server", server)) if value is not None]
     settings, state = _deployment(config, [*(changes or []), *flags])
+    from flows.status_text import status_text
     from flows.supervision import follow
     from flows.supervision import up as start
 
@@ -50,15 +51,18 @@ def up(
         follow(plan, _say)
     found = _status(state, plan.settings)
     hint = "look at it: dolphin status, dolphin logs -f, dolphin grid watch; end it: dolphin down"
-    text = "the replay has ended; everything was stopped" if wait else f"{_table(found)}\n{'up' if fresh else 'was up already'}; {hint}"
+    text = f"{status_text(found)}\n\n{'up' if fresh else 'was up already'}; {hint}"
+    text = "the replay has ended; everything was stopped" if wait else text
     return Outcome("dolphin.up/1", {"started": fresh, **found.to_dict()}, text)
 
 
 def status(changes: SetOption = None, config: ConfigOption = None) -> Outcome:
     """Every process: pid, uptime, age of its heartbeat, restarts; posture and lag. Exits 1 when one is not well."""
     settings, state = _deployment(config, changes)
+    from flows.status_text import status_text
+
     found = _status(state, settings)
-    return Outcome("dolphin.status/1", found.to_dict(), _table(found), int(not found.healthy))
+    return Outcome("dolphin.status/1", found.to_dict(), status_text(found), int(not found.healthy))
 
 
 def logs(
@@ -114,7 +118,7 @@ def _deployment(config: Path | None, changes: list[str] | None) -> tuple[Setting
 
 
 def _plan(settings: Settings, state: StateFolder, replay: tuple[Path | None, str, str, float], sources: dict[str, Path | None]) -> Plan:
-    from flows.replay import planned_replay, trained_forewarner, with_sources
+    from flows.replay import absent_layers, planned_replay, trained_forewarner, with_sources
     from flows.services import SERVICES, member_services
     from flows.stack import cached_books
     from flows.supervision import Plan
@@ -128,10 +132,12 @@ def _plan(settings: Settings, state: StateFolder, replay: tuple[Path | None, str
     if found["book"] is None and given is None:
         found["book"] = cached_books(settings, settings.synthetic)
     if found["forewarner"] is None:
-        _say("no table of a forewarner: one of 1,024 trials is used, trained now if it is not in the cache")
-        found["forewarner"] = trained_forewarner(settings, given, progress)
+        found["forewarner"] = trained_forewarner(settings, given, progress, _say)
+    settings, lines = absent_layers(with_sources(settings, found))
+    for line in lines:
+        _say(line)
     ports = range(settings.grid.port, settings.grid.port + settings.grid.members)
-    return Plan(with_sources(settings, found), state, (*member_services(ports), *SERVICES), planned)
+    return Plan(settings, state, (*member_services(ports), *SERVICES), planned)
 
 
 def _status(state: StateFolder, settings: Settings) -> Status:
@@ -145,32 +151,6 @@ def _running(state: StateFolder, settings: Settings) -> Settings:
     from dolphin.config import load
 
     return load(state.settings).settings if state.settings.is_file() else settings
-
-
-def _table(found: Status) -> str:
-    if not found.supervisor_pid:
-        left = (
-            f"; {len(found.left_over)} processes were left behind without a supervisor: `dolphin down` ends them" if found.left_over else ""
-        )
-        return f"not up: `dolphin up` starts everything{left}"
-    lines = [f"{'process':<16} {'state':<9} {'pid':>8} {'uptime':>8} {'heartbeat':>10} {'restarts':>8}  status"]
-    for row in found.rows:
-        beat = "-" if row.heartbeat_s is None else f"{row.heartbeat_s:.1f} s"
-        mark = "" if row.healthy else "  <- not healthy"
-        pid, uptime = (str(row.pid), f"{row.uptime_s:.0f} s") if row.pid else ("-", "-")
-        lines.append(f"{row.process:<16} {row.state:<9} {pid:>8} {uptime:>8} {beat:>10} {row.restarts:>8}  {row.status or '-'}{mark}")
-    posture = "unknown (the grid does not answer)" if found.posture is None else f"{found.posture['posture']} {found.posture['state']}"
-    lag = "unknown" if found.lag_s is None else f"{found.lag_s:.0f} s behind the market"
-    lines.append(
-        f"posture {posture}; newest scan {lag}; kill switch {'ENGAGED' if found.kill else 'off'}; market {_clock(found.market_ms)}"
-    )
-    return "\n".join(lines)
-
-
-def _clock(ms: int) -> str:
-    import datetime as dt
-
-    return f"{dt.datetime.fromtimestamp(ms / 1000, dt.UTC):%Y-%m-%d %H:%M:%S} UTC"
 
 
 def _say(text: str) -> None:

@@ -17,7 +17,7 @@ from dolphin.grid.jars import find_java, verified_jars
 from dolphin.grid.maps import CONTROL, FEATURES, HEARTBEAT
 from dolphin.grid.member import MemberPlan, client_yaml, console_command
 from dolphin.grid.port import GridPort
-from dolphin.grid.process import MemberProcess, health, known_members, start_members, stop_member
+from dolphin.grid.process import Health, MemberProcess, health, known_members, start_members, stop_member
 from dolphin.grid.record import Entry
 from dolphin.grid.safety import SafetyCell
 from dolphin.grid.view import LocalView
@@ -63,7 +63,7 @@ def member_rows(settings: Settings) -> list[dict[str, Any]]:
     """One row a member: what its process and its health URL say."""
     rows = []
     for member in known_members(member_state(settings)):
-        found = health(member.port)
+        found = health(member.port) if member.alive else Health()  # another member may answer on the port
         row = {"cluster": member.cluster, "server": member.server, "port": member.port, "pid": member.pid, "alive": member.alive}
         rows.append({**row, "state": found.state, "members": found.size, "safe": found.safe, "rss_mb": _rss_mb(member)})
     return rows

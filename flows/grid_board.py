@@ -38,7 +38,7 @@ def draw(board: dict[str, Any]) -> Group:
     posture = board["posture"]
     head = Text.assemble(
         (posture["posture"], f"bold {COLOURS[posture['posture']]}"),
-        f"  {posture['state']}{'' if posture['reason'] is None else ' ' + posture['reason']}  {_seconds(posture['age_s'])}",
+        f"  {posture['state']}{'' if posture['reason'] is None else ' ' + posture['reason']}  {_seconds(posture['age_s'])} old",
         f"  safety cell: {posture['cell']}  members: {board['members']}",
     )
     features = _table("key", "age", "record")
@@ -70,8 +70,17 @@ def _table(*columns: str) -> Table:
 def _values(row: dict[str, Any]) -> Text:
     if row["record"] is None:
         return Text(f"refused: {row['reason']}", style="red")
-    return Text(", ".join(f"{k} {json.dumps(v)}" for k, v in row["record"].items() if k not in HIDDEN))
+    return Text(", ".join(f"{k} {_short(v)}" for k, v in row["record"].items() if k not in HIDDEN))
+
+
+def _short(value: Any) -> str:
+    """For the eye: numbers to six digits, words without quotes."""
+    if isinstance(value, float):
+        return f"{value:.6g}"
+    if isinstance(value, list):
+        return f"[{', '.join(map(_short, value))}]"
+    return value if isinstance(value, str) and value else "-" if value is None else json.dumps(value)
 
 
 def _seconds(age: float | None) -> str:
-    return "-" if age is None else f"{age:.1f} s"
+    return "-" if age is None else f"{max(age, 0.0):.1f} s"

@@ -16,7 +16,7 @@ from dolphin.storage.replay import Replay
 from dolphin.storage.schema import day_start
 from flows.workspace import cache_folder
 
-__all__ = ["planned_replay", "trained_forewarner", "with_sources"]
+__all__ = ["absent_layers", "planned_replay", "trained_forewarner", "with_sources"]
 
 type Track = Callable[[Iterable[Any], int, str], Iterable[Any]]
 
@@ -30,7 +30,10 @@ TRAINING_DAYS: Final = 12
 
 
 def planned_replay(klines: Path, first: str, last: str, speed: float) -> Replay:
-    """The days from ``first`` to ``last`` of a folder (empty: from its first, to its last day); the clock starts when it is written.
+    """The days from ``first`` to ``last`` of a folder; the clock starts when it is written.
+
+    Without ``last`` to the folder's last day; without ``first`` from its second day, where there are two: the first one warms up the
+    scanner's windows, and in its condition the forewarner judges the second.
 
     Raises ``QualityError`` when there is no such day, ``ConfigError`` for a speed that is none.
     """
@@ -41,6 +44,7 @@ def planned_replay(klines: Path, first: str, last: str, speed: float) -> Replay:
         raise QualityError(
             f"no day from {first or 'the first'} to {last or 'the last'}", path=klines, hint="`dolphin data list` says what is there"
         )
+    dates = dates[1:] if not first and len(dates) > 1 else dates
     start = day_start(dates[0])
     return Replay(
         folder=str(klines.resolve()), first_date=dates[0], last_date=dates[-1], start_ms=start, started_monotonic=0.0, speed=speed
@@ -57,8 +61,20 @@ def with_sources(settings: Settings, given: Mapping[str, Path | None]) -> Settin
     return msgspec.structs.replace(settings, paths=msgspec.structs.replace(paths, **changed))
 
 
-def trained_forewarner(settings: Settings, klines: Path | None, track: Track) -> Path:
+def absent_layers(settings: Settings) -> tuple[Settings, list[str]]:
+    """The settings with the layers off that have no source, and a line for each: a sensor that is not there is not one that fails."""
+    survival, lines = settings.survival, []
+    for name, source, what in (("dvol", "macro", "no DVOL (--macro DIR)"), ("order_book", "book", "no order books (--book DIR)")):
+        if getattr(survival, name) and not getattr(settings.paths, source):
+            survival = msgspec.structs.replace(survival, **{name: False})
+            lines.append(f"{what}: survival.{name} = false, posture at most STALKER (leverage at most 2)")
+    return msgspec.structs.replace(settings, survival=survival), lines
+
+
+def trained_forewarner(settings: Settings, klines: Path | None, track: Track, tell: Callable[[str], None]) -> Path:
     """A small table of trials from the cache, trained when it is not there: over ``klines``, or a synthetic market of 12 days.
+
+    ``tell`` hears which of the two it is.
 
     Raises ``QualityError`` for fewer days than trials need, ``MissingDependency`` without the extra ``forewarner``.
     """
@@ -77,6 +93,10 @@ def trained_forewarner(settings: Settings, klines: Path | None, track: Track) ->
     plan = plan_trials(files, settings.engine, seed=SEED, path_days=PATH_DAYS, block_days=BLOCK_DAYS)
     name = hashlib.sha256(f"{plan.digest}|{config_hash(settings.engine)}|{TRIALS}".encode()).hexdigest()[:24]
     table = cache_folder(settings.paths, "forewarner") / f"{name}.parquet"
-    if not table.is_file():
+    what = f"{TRIALS:,} trials over {len(files)} days, those that are replayed among them: a rehearsal"
+    if table.is_file():
+        tell(f"no --forewarner: the table in the cache ({what})")
+    else:
+        tell(f"no --forewarner: training one, once ({what}); it is kept as {table}")
         train(Training(tuple(files), plan, TRIALS), table, track)
     return table

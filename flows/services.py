@@ -13,7 +13,7 @@ __all__ = ["SERVICES", "ServiceSpec", "member_services"]
 
 @dataclass(frozen=True, slots=True)
 class ServiceSpec:
-    """``python -m module --state DIR``. ``waits``: it starts when all before it are healthy; others start beside their neighbours.
+    """``python -m module --state DIR``. ``waits``: it starts when all before it live; others start beside their neighbours.
 
     ``port``: a member of the grid, healthy when its health URL says so; 0: a service that beats in DOLPHIN_HEARTBEAT under its pid.
     """
@@ -29,14 +29,15 @@ class ServiceSpec:
 
 
 SERVICES: Final = (
-    ServiceSpec("acb_processor", "daemons.acb_processor", waits=True),
+    ServiceSpec("acb_processor", "daemons.acb_processor"),
     ServiceSpec("ob_stream", "daemons.ob_stream"),
     ServiceSpec("system_watchdog", "daemons.system_watchdog"),
     ServiceSpec("mc_forewarner", "daemons.mc_forewarner"),
     ServiceSpec("scanner", "daemons.scanner"),
     ServiceSpec("trader", "daemons.trader", waits=True),
 )
-"""What runs on the grid: nothing trades before posture, breaker and forewarner are known, so the trader is last."""
+"""What runs on the grid, in order: nothing trades before posture, breaker and forewarner are known, so the trader is last. The others
+seek the grid themselves, and load while it starts."""
 
 
 def member_services(ports: Sequence[int]) -> tuple[ServiceSpec, ...]:

@@ -11,13 +11,14 @@ import msgspec
 from dolphin.config import Settings
 from dolphin.errors import MissingDependency, Unavailable
 from dolphin.grid.client import HazelcastGrid
-from dolphin.grid.maps import FEATURES
+from dolphin.grid.maps import FEATURES, NOT_AT_WORK
 from dolphin.grid.port import GridPort
 from dolphin.grid.process import health
-from dolphin.storage.replay import read_replay
+from dolphin.storage.replay import Replay, read_replay
 from dolphin.storage.schema import day_start
 from dolphin.storage.state import StateFolder
 from flows.grid import posture_now
+from flows.lane_now import LaneNow, lane_now
 from flows.processes import ours
 from flows.services import member_services
 from flows.supervision import beats_of
@@ -46,14 +47,15 @@ class ServiceRow:
     @property
     def healthy(self) -> bool:
         """Whether it runs and was heard of just now."""
-        return (
-            self.pid > 0 and self.heartbeat_s is not None and self.heartbeat_s <= LATE_S and self.status not in ("starting", "stopped", "")
-        )
+        return self.pid > 0 and self.heartbeat_s is not None and self.heartbeat_s <= LATE_S and self.status not in (*NOT_AT_WORK, "")
 
 
 @dataclass(frozen=True, slots=True)
 class Status:
-    """``posture`` None: the grid does not answer. ``lag_s``: market seconds from the newest bar on the grid to the market's time."""
+    """``posture`` None: the grid does not answer. ``lag_s``: market seconds from the newest bar on the grid to the market's time.
+
+    ``speed``: market seconds in one of ours, 0 = live; ``lane`` None: no bar was processed yet.
+    """
 
     supervisor_pid: int
     rows: list[ServiceRow]
@@ -63,6 +65,8 @@ class Status:
     market_ms: int
     lag_s: float | None
     replay_ended: bool
+    speed: float
+    lane: LaneNow | None
 
     @property
     def healthy(self) -> bool:
@@ -73,7 +77,8 @@ class Status:
         """As JSON."""
         rows = [{**asdict(row), "healthy": row.healthy} for row in self.rows]
         return {
-            **{f: getattr(self, f) for f in self.__slots__ if f != "rows"},
+            **{f: getattr(self, f) for f in self.__slots__ if f not in ("rows", "lane")},
+            "lane": None if self.lane is None else self.lane.to_dict(),
             "up": self.supervisor_pid > 0,
             "healthy": self.healthy,
             "processes": rows,
@@ -88,13 +93,12 @@ def status_of(state: StateFolder, settings: Settings) -> Status:
     except Unavailable:
         pid, processes = 0, {}
     posture, lag, beats, replay = None, None, {}, read_replay(state.replay)
-    market = time.time_ns() // 1_000_000 if replay is None else replay.market_ms(time.monotonic())
     ports = _ports(settings)
     if processes and any(health(port).state for port in ports.values()):
         try:
             grid = HazelcastGrid(msgspec.structs.replace(settings.grid, connect_timeout_s=QUICK_S), "dolphin-status")
             try:
-                posture, beats, lag = posture_now(grid), beats_of(grid), _lag(grid, market)
+                posture, beats, lag = posture_now(grid), beats_of(grid), _lag(grid, replay)
             finally:
                 grid.close()
         except MissingDependency:
@@ -102,8 +106,10 @@ def status_of(state: StateFolder, settings: Settings) -> Status:
     counts = restarts(state)
     rows = [_row(info, ports, beats, counts.get(info.name, 0)) for info in processes.values()]
     left = [] if pid else ours(state.root)
+    market = _market(replay)
     ended = replay is not None and market >= _end_ms(replay.last_date)
-    return Status(pid, rows, left, posture, state.kill.exists(), market, lag, ended)
+    lane = lane_now(state.journals, settings.services.lane, settings.engine.max_hold_bars)
+    return Status(pid, rows, left, posture, state.kill.exists(), market, lag, ended, 0.0 if replay is None else replay.speed, lane)
 
 
 def _row(info: ProcessInfo, ports: dict[str, int], beats: dict[int, tuple[str, str, int]], restarted: int) -> ServiceRow:
@@ -121,10 +127,15 @@ def _ports(settings: Settings) -> dict[str, int]:
     return {spec.name: spec.port for spec in member_services(range(first, first + settings.grid.members))}
 
 
-def _lag(grid: GridPort, market_ms: int) -> float | None:
+def _lag(grid: GridPort, replay: Replay | None) -> float | None:
+    """The clock is read after the grid: at many times the market's speed a bar closes meanwhile."""
     record = grid.read(FEATURES, "scan_latest").record or {}
     stamp = record.get("close_ms")
-    return (market_ms - stamp) / 1000.0 if isinstance(stamp, int) else None
+    return (_market(replay) - stamp) / 1000.0 if isinstance(stamp, int) else None
+
+
+def _market(replay: Replay | None) -> int:
+    return time.time_ns() // 1_000_000 if replay is None else replay.market_ms(time.monotonic())
 
 
 def _end_ms(last_date: str) -> int:

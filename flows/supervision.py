@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import json
 import re
 import time
@@ -18,9 +19,10 @@ from dolphin.errors import DolphinError, MissingDependency, Unavailable
 from dolphin.grid.client import HazelcastGrid
 from dolphin.grid.jars import find_java, verified_jars
 from dolphin.grid.loopback import foreign_listeners
-from dolphin.grid.maps import HEARTBEAT
+from dolphin.grid.maps import HEARTBEAT, NOT_AT_WORK, STOPPED
 from dolphin.grid.port import GridPort
 from dolphin.grid.process import health, taken
+from dolphin.storage.journal import JournalReader, Kind, journal_path
 from dolphin.storage.lock import FileLock
 from dolphin.storage.publish import publish
 from dolphin.storage.replay import Replay, read_replay, write_replay
@@ -31,10 +33,7 @@ from flows.services import ServiceSpec
 from flows.supervisor import ProcessInfo, Supervisor
 from flows.workspace import jar_folder
 
-__all__ = ["Plan", "beats_of", "down", "follow", "last_words", "up"]
-
-UNHEALTHY: Final = ("starting", "stopped")
-"""What a service that does not work yet, or no more, says of itself in its heartbeat."""
+__all__ = ["Plan", "beats_of", "down", "follow", "last_words", "resumed", "up"]
 
 GAP_S: Final = 0.1
 SETTLE_S: Final = 11.0
@@ -52,10 +51,11 @@ class Plan:
 
     @property
     def waves(self) -> Iterator[list[ServiceSpec]]:
-        """The services that start side by side, wave by wave."""
+        """The services that start side by side, wave by wave. Several members find each other before anybody speaks to one."""
         wave: list[ServiceSpec] = []
         for spec in self.services:
-            if spec.waits and wave:
+            gathered = len(wave) > 1 and wave[-1].port > 0 and not spec.port
+            if wave and (spec.waits or gathered):
                 yield wave
                 wave = []
             wave.append(spec)
@@ -107,7 +107,7 @@ def follow(plan: Plan, tell: Callable[[str], None]) -> None:
             if given_up:
                 raise Unavailable("; ".join(f"{name} keeps crashing: {last_words(plan.state, name)}" for name in given_up))
             words = {name: status for name, status, _ in sorted(_beats(grid).values(), key=lambda beat: beat[2])}
-            busy = words.get("scanner") != "ended" or words.get("trader", "waiting") in ("waiting", *UNHEALTHY)
+            busy = words.get("scanner") != "ended" or words.get("trader", "waiting") in ("waiting", *NOT_AT_WORK)
             quiet_since = None if busy else quiet_since or time.monotonic()
         tell("the replay has ended: the scanner has no more bars, the trader none waiting")
     finally:
@@ -172,20 +172,40 @@ def _prepare(plan: Plan, tell: Callable[[str], None]) -> None:
     if plan.replay is None:
         state.replay.unlink(missing_ok=True)
     else:
-        write_replay(state.replay, msgspec.structs.replace(plan.replay, started_monotonic=time.monotonic()))
+        write_replay(state.replay, resumed(plan.replay, state, tell))
+
+
+def resumed(replay: Replay, state: StateFolder, tell: Callable[[str], None]) -> Replay:
+    """The replay from now on; where the state folder holds bars of it, from the last of them on.
+
+    Raises ``Unavailable`` when they are another replay's.
+    """
+    path, start = journal_path(state.journals, "scanner"), replay.start_ms
+    if path.is_file():
+        with JournalReader(path) as journal:
+            last = journal.last(Kind.SCAN)
+        before = read_replay(state.replay)
+        if before is not None and before.folder != replay.folder:
+            raise Unavailable(f"{state.root} holds a replay of {before.folder}: another one needs another --set paths.state")
+        if last is not None and last.ts_ms > start:
+            start = last.ts_ms
+            at = dt.datetime.fromtimestamp(start / 1000, dt.UTC)
+            tell(f"the replay goes on at {at:%Y-%m-%d %H:%M} UTC, where it stopped; a new --set paths.state begins anew")
+    return msgspec.structs.replace(replay, start_ms=start, started_monotonic=time.monotonic())
 
 
 def _same(plan: Plan) -> None:
     """Raises ``Unavailable`` when what runs here was started otherwise."""
     running, wanted = read_replay(plan.state.replay), plan.replay
     if running is not None and wanted is not None:
-        running = msgspec.structs.replace(running, started_monotonic=wanted.started_monotonic)
+        running = msgspec.structs.replace(running, start_ms=wanted.start_ms, started_monotonic=wanted.started_monotonic)
     if running != wanted or plan.state.settings.read_text(encoding="utf-8") != to_toml(plan.settings):
         raise Unavailable(f"{plan.state.root} is up with other settings: `dolphin down` first")
 
 
 def _start(plan: Plan, supervisor: Supervisor, tell: Callable[[str], None]) -> bool:
-    started, grid = False, None
+    """Wave by wave, each when all before it live; then until nothing is loading any more."""
+    started, began, grid = False, time.monotonic(), HazelcastGrid(plan.settings.grid, "dolphin-up", wait=False)
     try:
         for wave in plan.waves:
             before = supervisor.processes()
@@ -193,24 +213,23 @@ def _start(plan: Plan, supervisor: Supervisor, tell: Callable[[str], None]) -> b
                 if before[spec.name].pid == 0:
                     supervisor.start(spec.name)
                     started = True
-            if grid is None and not wave[0].port:
-                grid = HazelcastGrid(plan.settings.grid, "dolphin-up")
-            seconds = _await(plan, wave, supervisor, grid)
-            tell(f"{', '.join(spec.name for spec in wave)}: healthy after {seconds:.1f} s")
+            _await(plan, wave, supervisor, grid, (STOPPED,))
+            tell(f"{', '.join(spec.name for spec in wave)}: there after {time.monotonic() - began:.1f} s")
+        _await(plan, plan.services, supervisor, grid, NOT_AT_WORK)
+        tell(f"all healthy after {time.monotonic() - began:.1f} s")
     finally:
-        if grid is not None:
-            grid.close()
+        grid.close()
     return started
 
 
-def _await(plan: Plan, wave: Sequence[ServiceSpec], supervisor: Supervisor, grid: GridPort | None) -> float:
-    """Until all of the wave are healthy; seconds that took."""
+def _await(plan: Plan, wave: Sequence[ServiceSpec], supervisor: Supervisor, grid: GridPort, ill: Sequence[str]) -> None:
+    """Until each of the wave is heard, none with a word of ``ill``."""
     began, limit = time.monotonic(), plan.settings.supervision.start_timeout_s
     while True:
         running, beats = supervisor.processes(), _beats(grid)
-        sick = [spec for spec in wave if not _healthy(spec, running[spec.name], beats, plan.settings.grid.members)]
+        sick = [spec for spec in wave if not _healthy(spec, running[spec.name], beats, plan.settings.grid.members, ill)]
         if not sick:
-            return time.monotonic() - began
+            return
         given_up = [spec for spec in sick if running[spec.name].state == "FATAL"]
         if given_up or time.monotonic() - began > limit:
             blamed, why = (given_up, "keeps crashing") if given_up else (sick, f"is not healthy after {limit:g} s")
@@ -219,12 +238,12 @@ def _await(plan: Plan, wave: Sequence[ServiceSpec], supervisor: Supervisor, grid
         time.sleep(GAP_S)
 
 
-def _healthy(spec: ServiceSpec, process: ProcessInfo, beats: dict[int, tuple[str, str, int]], members: int) -> bool:
+def _healthy(spec: ServiceSpec, process: ProcessInfo, beats: dict[int, tuple[str, str, int]], members: int, ill: Sequence[str]) -> bool:
     if process.pid == 0:
         return False
     if not spec.port:
-        name, status, _ = beats.get(process.pid, ("", "starting", 0))
-        return name == spec.name and status not in UNHEALTHY
+        name, status, _ = beats.get(process.pid, ("", "", 0))
+        return name == spec.name and status not in ill
     found = health(spec.port)
     if found.state != "ACTIVE" or found.size != members:
         return False
@@ -234,9 +253,9 @@ def _healthy(spec: ServiceSpec, process: ProcessInfo, beats: dict[int, tuple[str
     return True
 
 
-def _beats(grid: GridPort | None) -> dict[int, tuple[str, str, int]]:
+def _beats(grid: GridPort) -> dict[int, tuple[str, str, int]]:
     try:
-        return {} if grid is None else beats_of(grid)
+        return beats_of(grid)
     except MissingDependency:
         return {}
 
@@ -274,5 +293,6 @@ def _until(done: Callable[[], bool], seconds: float) -> None:
 def _forget(state: StateFolder) -> None:
     """What described processes that are gone; journals, tables and the kill switch stay."""
     described: list[Path] = [state.root / "supervisor.sock", state.root / "supervisor.pid", state.restarts, *state.processes.glob("*.json")]
+    described += state.members.glob("*/member.json")
     for path in described:
         path.unlink(missing_ok=True)

@@ -189,7 +189,7 @@ startsecs={config.crash_window_s}
 startretries={config.crash_limit}
 stopwaitsecs={config.stop_timeout_s}
 killasgroup=true
-environment=NUMBA_CACHE_DIR="%(here)s/compiled/{spec.name}"
+environment=NUMBA_CACHE_DIR="%(here)s/compiled/{spec.name}",OMP_NUM_THREADS="1",OPENBLAS_NUM_THREADS="1"
 redirect_stderr=true
 stdout_logfile={log}
 stdout_logfile_maxbytes=10MB

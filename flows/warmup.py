@@ -8,6 +8,8 @@ from typing import Any
 
 import numpy as np
 
+from dolphin.types import BOOK_FEATURES
+
 __all__ = ["compile_kernels"]
 
 OLD_SECONDS = 30 * 86_400
@@ -19,9 +21,7 @@ def compile_kernels() -> dict[str, Any]:
     Returns ``{"seconds", "cache"}``.
     """
     from dolphin import NDAlphaEngine, Scanner, load_profile, scan_batch
-    from dolphin.config import SurvivalConfig
     from dolphin.engine.records import DayRows
-    from dolphin.engine.watch import RunWatch
     from dolphin.kernels._jit import cache_dir
 
     started = time.perf_counter()
@@ -39,12 +39,34 @@ def compile_kernels() -> dict[str, Any]:
     engine.process_bar(-0.03, dict(zip(names, closes[-1].tolist(), strict=True)))
     engine.end_day()
     _explain(engine, names)
-    RunWatch(SurvivalConfig()).run_day(NDAlphaEngine(load_profile()), "1970-01-01", DayRows(names, closes, signal, signal, signal * 0, ts))
+    _full_stack(signal)
     folder = cache_dir()
     for other in folder.parent.glob("kernels-*"):
         if other != folder and time.time() - other.stat().st_mtime > OLD_SECONDS:
             shutil.rmtree(other, ignore_errors=True)
     return {"seconds": time.perf_counter() - started, "cache": str(folder)}
+
+
+def _full_stack(signal: Any) -> None:
+    """A synthetic day with its order books, watched; and one bar of it asked by itself."""
+    from dolphin import NDAlphaEngine, load_profile
+    from dolphin.book.provider import TableOrderBook
+    from dolphin.config import SurvivalConfig
+    from dolphin.engine.records import DayRows
+    from dolphin.engine.watch import RunWatch
+    from dolphin.synthetic.book import SyntheticBook
+    from dolphin.synthetic.market import SyntheticMarket
+
+    market = SyntheticMarket(8, 1, 300)
+    days = list(SyntheticBook(market, snapshot_ms=300_000))
+    books, names, ts = TableOrderBook(days), days[0].symbols, days[0].ts
+    closes = np.ascontiguousarray(days[0].features[:, :, BOOK_FEATURES.index("mid")])
+    rows = DayRows(names, closes, signal[: len(ts)], signal[: len(ts)], np.zeros(len(ts)), ts)
+    for book in (books, None):
+        engine = NDAlphaEngine(load_profile())
+        engine.set_ob_engine(book)
+        RunWatch(SurvivalConfig(), book).run_day(engine, days[0].date, rows)
+    books.get_macro(int(ts[-1]))
 
 
 def _explain(engine: Any, names: tuple[str, ...]) -> None:

@@ -9,10 +9,12 @@ import pytest
 from builders import day
 from daemon_worlds import START_MS
 
+from daemons import indicators
 from daemons.acb_processor import AcbProcessor, slot_of
 from daemons.mc_forewarner import McForewarner
 from dolphin.config import PathsConfig, Settings, load_profile
 from dolphin.engine.breaker import AdaptiveCircuitBreaker
+from dolphin.errors import DataError
 from dolphin.forewarner.daily import assess_day
 from dolphin.forewarner.table import write_table
 from dolphin.grid.features import ShardedFeatureStore
@@ -211,6 +213,46 @@ def test_the_forewarner_publishes_what_the_plain_function_says_for_the_day(world
     assert second["catastrophic_probability"] == report.catastrophic_probability
     assert json.loads(json.dumps(second))["model_hash"] == service._forewarner.table.plan.digest[:16]
     assert service.status == "ok"
+
+
+def test_a_day_that_has_just_begun_waits_for_the_table_of_the_day_before(world_of, tmp_path, trials):
+    """The scanner ends the day at the same moment: a RED in between would halt a fast replay for a day. A table that never comes is RED."""
+    settings = Settings(paths=PathsConfig(forewarner=str(trials), days=str(tmp_path / "days")), engine=load_profile("champion"))
+    world = world_of(settings=settings, start_ms=START_MS + DAY_MS - 60_000)
+    service = world.start(McForewarner)
+    world.run(70)
+    assert world.grid.get(FEATURES, "mc_forewarner")["date"] == "2025-01-01"
+    world.end(service, killed=True)
+    world.start(McForewarner)
+    world.run(5)
+    assert world.grid.get(FEATURES, "mc_forewarner")["date"] == "2025-01-01"
+    world.run(25)
+    late = world.grid.get(FEATURES, "mc_forewarner")
+    assert (late["date"], late["status"], late["envelope_score"]) == ("2025-01-02", "RED", None)
+    tables(world.state.days, [0.001])
+    world.run(10)
+    assert world.grid.get(FEATURES, "mc_forewarner")["ts_ms"] > late["ts_ms"]
+
+
+def test_a_day_in_progress_that_becomes_whole_while_it_is_read_is_no_bad_source(tmp_path, monkeypatch):
+    """The scanner ends its day while the breaker reads the folder."""
+    tables(tmp_path, [0.001, 0.002], partial=(1,))
+    partial, whole = tmp_path / "2025-01-01.partial.parquet", tmp_path / "2025-01-01.parquet"
+    read = indicators.w750_of_days
+
+    def ended(paths):
+        if partial in paths:
+            tables(tmp_path, [0.001, 0.002])
+        return read(paths)
+
+    monkeypatch.setattr(indicators, "w750_of_days", ended)
+    found = indicators.Indicators(None, (tmp_path,)).breaker("2025-01-02", lambda: None)
+    assert found.get_dynamic_boost_for_date("2025-01-02", None)["boost"] == 1.0
+    assert not partial.exists()
+    assert set(found._w750) == {"2024-12-31", "2025-01-01"}
+    whole.write_bytes(b"no table")
+    with pytest.raises(DataError):
+        indicators.Indicators(None, (tmp_path,)).breaker("2025-01-02", lambda: None)
 
 
 def test_without_trials_nothing_is_published_and_an_operator_hears_it(world):

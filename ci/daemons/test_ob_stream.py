@@ -22,7 +22,7 @@ from dolphin.book.tracker import BookTracker
 from dolphin.config import PathsConfig
 from dolphin.errors import ConfigError
 from dolphin.grid.features import ShardedFeatureStore, feature_key, shard_map, shard_of
-from dolphin.grid.maps import FEATURES
+from dolphin.grid.maps import FEATURES, HEARTBEAT
 from dolphin.storage.book_file import RecordedOrderBook, read_book_day, write_book_day
 from dolphin.storage.journal import Kind
 from dolphin.synthetic.book import SyntheticBook
@@ -80,6 +80,27 @@ def test_the_macro_record_is_the_providers_answer_with_medians(world_of, market,
     quality = np.nanmedian(sample.features[:, BOOK_FEATURES.index("depth_quality")])
     assert macro["depth_quality"] == min(1.0, quality)
     assert 0.3 < macro["fill_probability"] < 0.9
+
+
+def test_a_slow_grid_gets_fewer_books_and_every_heartbeat(world_of, market, books):
+    """Each answer takes 2 s, a sample 20 s: the newest one is told, and no heartbeat is later than 30 s."""
+    world = book_world(world_of, market, books, speed=6_000.0)
+    service, beats = world.start(BookService), []
+    fast, store = world.grid._store_many, world.grid._store
+
+    def slow(name, texts):
+        world.clock.advance(2.0)
+        fast(name, texts)
+
+    def heard(name, key, text, ttl_s):
+        beats.extend([world.clock.monotonic()] * (name == HEARTBEAT))
+        store(name, key, text, ttl_s)
+
+    world.grid._store_many, world.grid._store = slow, heard
+    world.run(200)
+    assert len(beats) >= 6
+    assert max(np.diff(beats)) < 30.0
+    assert service._last is not None
 
 
 def test_the_grids_book_answers_as_the_recording_does_also_for_a_bar_that_is_late(world_of, market, books):

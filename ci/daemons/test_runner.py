@@ -46,8 +46,32 @@ def test_a_service_steps_every_second_and_its_heartbeat_counts_every_five(world)
     service = world.start(Counting)
     world.run(20.5)
     assert len(service.steps) == 21
-    assert [beat["seq"] for beat in heartbeats(world)] == [5]
+    assert [beat["seq"] for beat in heartbeats(world)] == [6], "one before the first step, one after it"
     assert heartbeats(world)[0]["ts_ms"] == START_MS + 20_000
+
+
+def test_a_service_is_heard_before_its_first_step_and_says_that_it_loads(world):
+    service, heard = world.start(Counting), []
+
+    def slow_start():
+        heard.extend(heartbeats(world))
+        world.clock.advance(20)
+
+    service.start = slow_start
+    world.runners[0].turn()
+    assert [(beat["seq"], beat["status"]) for beat in heard] == [(1, "loading")]
+    assert [(beat["seq"], beat["status"]) for beat in heartbeats(world)] == [(2, "running")]
+
+
+def test_the_first_step_waits_for_the_grid_and_not_for_ever(world):
+    world.grid.away = True
+    service = world.start(Counting)
+    world.run(9)
+    assert service.steps == []
+    assert world.told == []
+    world.run(3)
+    assert service.steps
+    assert [alert.kind for alert in world.told] == [AlertKind.STALE_GRID]
 
 
 def test_a_failing_step_is_tried_again_later_and_later_while_the_heartbeat_goes_on(world):
@@ -84,7 +108,7 @@ def test_a_grid_that_came_back_empty_is_filled_again(world):
     world.grid.wipe()
     world.run(6)
     assert world.grid.get("DOLPHIN_CONTROL", "kill") == KILL
-    assert service.returned == 2
+    assert service.returned == 1
 
 
 def test_what_the_grid_acknowledged_and_lost_is_published_again(world, monkeypatch):

@@ -314,4 +314,4 @@ def test_a_state_folder_too_deep_for_a_socket_is_refused(tmp_path):
 
 
 def test_a_status_without_processes_is_not_healthy():
-    assert not Status(0, [], [], None, False, 0, None, False).healthy
+    assert not Status(0, [], [], None, False, 0, None, False, 0.0, None).healthy

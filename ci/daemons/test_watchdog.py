@@ -6,7 +6,7 @@ import json
 
 import msgspec
 import pytest
-from daemon_peers import deployment, postures
+from daemon_peers import Peer, deployment, postures
 from daemon_worlds import World
 
 from daemons.system_watchdog import SystemWatchdog
@@ -65,6 +65,18 @@ def test_a_lost_heartbeat_is_hibernate_within_35_seconds(world, name):
     assert seconds_until(world, "HIBERNATE", 60) <= 35 + 0.01
     assert f"no heartbeat of {name}" in latest(world)["reasons"]
     assert any(alert.kind is AlertKind.STALE_FEED and name in alert.key for alert in world.told)
+
+
+def test_neighbours_that_start_beside_the_watchdog_are_no_alarm_and_one_that_never_comes_is(world):
+    """`dolphin up` would tell of every service that is not heard yet; the posture needs no such grace."""
+    world.start(SystemWatchdog)
+    world.run(10)
+    assert latest(world)["posture"] == "HIBERNATE"
+    assert "no heartbeat of trader" in latest(world)["reasons"]
+    for name in ("acb_processor", "ob_stream", "scanner"):
+        world.start(type(name, (Peer,), {"name": name}))
+    world.run(30)
+    assert [(alert.kind, alert.key) for alert in world.told] == [(AlertKind.STALE_FEED, "heartbeat/trader")]
 
 
 @pytest.mark.parametrize("phase_s", [0.3, 2.5, 4.7])

@@ -18,7 +18,7 @@ NOW = 1_735_689_600_000
 
 def dolphin(*arguments, cwd):
     command = [sys.executable, "-m", "flows.cli", "journal", *map(str, arguments)]
-    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(p for p in sys.path if p)}
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(p for p in sys.path if p), "DOLPHIN__PATHS__JOURNAL": "data/journal"}
     return subprocess.run(command, cwd=cwd, capture_output=True, text=True, timeout=120, check=False, env=environment)
 
 

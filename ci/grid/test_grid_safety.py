@@ -192,6 +192,20 @@ def test_numbers_grow_through_an_emptied_grid_and_past_a_hostile_counter(clocks)
     assert again.fence > old
 
 
+@pytest.mark.parametrize("text", ["[1, 2]", '{"schema":"dolphin.lease/1","ts_ms":1}', '{"schema":"other/1","ts_ms":1,"owner":"b"}', "{"])
+def test_what_is_no_lease_does_not_keep_writers_out_for_ever(clocks, text):
+    """It has no time to live: the holder finds that it holds nothing, and takes the lock anew with a higher number."""
+    grid = EmbeddedGrid(clocks.monotonic)
+    lock = WriterLock(grid, "acb", "a", clocks.wall)
+    assert lock.acquire()
+    old = lock.fence
+    grid._store(LEASES, "acb", text, None)
+    assert not lock.renew()
+    assert lock.acquire()
+    assert lock.fence > old
+    assert lock.renew()
+
+
 STRANGE = {
     "no json": "no json",
     "another schema": '{"schema": "x", "ts_ms": 1, "owner": "evil"}',

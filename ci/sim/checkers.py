@@ -171,7 +171,7 @@ class Checkers:
         for process in world.processes:
             beat = now - self.truth.beats.get(process.name, -(10**9))
             status = process.service.status if process.service is not None else "down"
-            if beat > 10_000 or status in ("down", "standby", "safe_mode", "no_grid", "bad_source", "connecting", "starting"):
+            if beat > 10_000 or status in ("down", "standby", "safe_mode", "no_grid", "bad_source", "connecting", "loading"):
                 self.broken("liveness", f"{process.name} is {status}, its last heartbeat {beat / 1000} s old")
         held = parse_posture(world.members.read(SAFETY, LATEST).record)
         if not isinstance(held, PostureRecord):

@@ -127,6 +127,6 @@ def test_whatever_surrounds_it_the_secret_goes(around, secret):
 def test_hostile_text_costs_milliseconds(text):
     """No pattern runs away: the longest text that an alert looks at, in well below a second."""
     redact = Redactor({"API_KEY": CANARY})
-    start = time.perf_counter()
+    start = time.process_time()
     assert redact(text)
-    assert time.perf_counter() - start < 1.0
+    assert time.process_time() - start < 1.0, "our own seconds: a busy machine is no pattern that runs away"

@@ -218,7 +218,7 @@ class HazelcastGrid(GridPort):
             connection_timeout=min(5.0, config.connect_timeout_s),
             cluster_connect_timeout=config.connect_timeout_s,
             retry_initial_backoff=0.1,
-            retry_max_backoff=1.0,
+            retry_max_backoff=0.5,
             retry_multiplier=1.5,
             retry_jitter=0.2,
             reconnect_mode="ASYNC",

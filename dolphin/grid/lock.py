@@ -15,8 +15,8 @@ from dolphin.grid.record import Reason, decode, encode
 __all__ = ["LEASES", "WriterLock"]
 
 LEASES: Final = "DOLPHIN_LEASES"
-LEASE: Final = "dolphin.lease/1"
 _TRIES: Final = 32
+_SCHEMA: Final = "dolphin.lease/1"
 
 
 class WriterLock:
@@ -59,26 +59,26 @@ class WriterLock:
 
     def holder(self) -> str:
         """Who holds the lease, empty when nobody does (or the CP subsystem keeps it to itself)."""
-        record = self._grid.read(LEASES, self.name).record
-        return str(record.get("owner", "")) if record else ""
+        return self._owner(self._grid.read(LEASES, self.name).record)
 
     @property
     def _lock(self) -> str:
         return f"DOLPHIN_WRITER_{self.name}"
 
     def _lease(self) -> dict[str, Any]:
-        return {"schema": LEASE, "ts_ms": self._clock(), "owner": self.owner}
+        return {"schema": _SCHEMA, "ts_ms": self._clock(), "owner": self.owner}
 
     def _leased(self) -> bool:
-        """Take the lease where there is none. What is no lease was put there by a stranger, for ever: it is thrown out."""
-        for _ in range(2):
-            if self._grid.put_if_absent(LEASES, self.name, self._lease(), self._lease_s):
-                return True
-            entry = self._grid.read(LEASES, self.name)
-            if entry.reason is Reason.ABSENT or _is_lease(entry.record):
-                return False
+        """Put our entry where none is. What is there and names no owner is no lease; it would never run out, so it goes."""
+        entry = self._grid.read(LEASES, self.name)
+        if entry.reason is not Reason.ABSENT and not self._owner(entry.record):
             self._grid.delete(LEASES, self.name)
-        return False
+        return self._grid.put_if_absent(LEASES, self.name, self._lease(), self._lease_s)
+
+    @staticmethod
+    def _owner(record: dict[str, Any] | None) -> str:
+        owner = record.get("owner") if record is not None and record["schema"] == _SCHEMA else None
+        return owner if isinstance(owner, str) else ""
 
     def _mine(self) -> bool:
         return self.holder() == self.owner
@@ -106,10 +106,6 @@ class WriterLock:
             ):
                 return number
         raise MissingDependency(f"no number for the writer {self.name} after {_TRIES} tries: is something else writing {LEASES}[{key!r}]?")
-
-
-def _is_lease(record: dict[str, Any] | None) -> bool:
-    return record is not None and record["schema"] == LEASE and isinstance(record.get("owner"), str)
 
 
 def _number(record: object) -> int:

@@ -16,7 +16,11 @@ __all__ = [
     "CONTROL",
     "FEATURES",
     "HEARTBEAT",
+    "LOADING",
+    "NOT_AT_WORK",
+    "RUNNING",
     "SAFETY",
+    "STOPPED",
     "AcbBoost",
     "Book",
     "Forewarning",
@@ -34,6 +38,14 @@ SAFETY: Final = "DOLPHIN_SAFETY"
 FEATURES: Final = "DOLPHIN_FEATURES"
 HEARTBEAT: Final = "DOLPHIN_HEARTBEAT"
 CONTROL: Final = "DOLPHIN_CONTROL"
+
+LOADING: Final = "loading"
+"""Heartbeat of a process that lives and has not finished its first step."""
+RUNNING: Final = "running"
+"""Heartbeat of a process that has no better word."""
+STOPPED: Final = "stopped"
+"""Heartbeat of a process that left in order."""
+NOT_AT_WORK: Final = (LOADING, STOPPED)
 
 type Count = Annotated[int, Meta(ge=0)]
 type Millis = Annotated[int, Meta(ge=0)]

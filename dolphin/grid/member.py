@@ -110,7 +110,7 @@ hazelcast-client:
 def console_command(java: str, jars: Sequence[Path], config: Path) -> list[str]:
     """Hazelcast's official interactive console; it reads commands from a terminal or from a pipe."""
     flags = ["-Xmx128m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", "-Djava.net.preferIPv4Stack=true"]
-    flags.append("-Dhazelcast.logging.type=none")
+    flags += ["-Dhazelcast.logging.type=none", "-Dorg.jline.terminal.dumb=true"]  # a pipe is no terminal, and no reason for a warning
     return [java, *flags, f"-Dhazelcast.client.config={config}", "-cp", _class_path(jars), "com.hazelcast.client.console.ClientConsoleApp"]
 
 
