@@ -15,7 +15,7 @@ import pytest
 from sim.__main__ import HOURS, MEMORY, START_HOUR
 from sim.faults import Fault
 from sim.market import market_of
-from sim.run import Plan, plan_of, run
+from sim.run import SOAK_HOURS, Plan, plan_of, run, soak_plan
 
 import dolphin.grid.view
 import dolphin.storage.journal
@@ -81,6 +81,19 @@ def slowly(evaluate):
 
 def unlocked(*_):
     """Everybody gets the lock."""
+
+
+@pytest.mark.soak
+@pytest.mark.parametrize(
+    ("hours", "speed", "order_book"), [(8, 1.0, False), (SOAK_HOURS, 12.0, True)], ids=["8 h live", "48 h replay with books"]
+)
+def test_a_long_run_of_all_daemons_with_a_fault_every_few_minutes(folder, hours, speed, order_book):
+    with TemporaryDirectory(dir=folder) as name:
+        market = market_of(Path(name) / "market", 0, hours + 1)
+        (Path(name) / "run").mkdir()
+        outcome = run(soak_plan(1, hours, speed, order_book=order_book), market, Path(name) / "run")
+    assert not outcome.violations
+    assert sum(outcome.counts["faults"].values()) >= 30
 
 
 @dataclass(frozen=True)

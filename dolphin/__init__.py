@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from dolphin.engine.nd import NDAlphaEngine
     from dolphin.scanner.scan import Scanner, scan_batch
 
-__version__ = "0.2.0"
+__version__ = "0.3.0"
 
 __all__ = ["NDAlphaEngine", "Scanner", "__version__", "load_profile", "scan_batch"]
 

@@ -115,6 +115,7 @@ def test_what_the_grid_acknowledged_and_lost_is_published_again(world, monkeypat
     """Found by simulation: our last heartbeat is there, but an older one."""
     service = world.start(Counting)
     world.run(6)
+    before = service.returned
     with monkeypatch.context() as losing:
         losing.setattr(world.grid, "_store", lambda *_: None)
         service.context.outbox.send(Kind.KILL, KILL, START_MS, "DOLPHIN_CONTROL", "kill")
@@ -123,9 +124,9 @@ def test_what_the_grid_acknowledged_and_lost_is_published_again(world, monkeypat
     assert service.context.journal.unpublished("grid") == []
     world.run(6)
     assert world.grid.get("DOLPHIN_CONTROL", "kill") == KILL
-    assert service.returned == 1
+    assert service.returned == before + 1
     world.run(20)
-    assert service.returned == 1
+    assert service.returned == before + 1
 
 
 def test_a_record_never_goes_over_one_with_a_higher_fence(world):

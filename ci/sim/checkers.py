@@ -41,7 +41,7 @@ class Checkers:
     def __init__(self, world: World) -> None:
         self.world, self.violations = world, list[str]()
         self.truth = Truth(world)
-        self._posture: dict[str, tuple[int, int, float, int]] = {}
+        self._posture: dict[str, tuple[int, int, float]] = {}
         self._published = (0, 0)
         self._jumped = False
         self._held_since: dict[int, int] = {}
@@ -137,13 +137,13 @@ class Checkers:
     def _judged(self, process: Process, payload: Any) -> None:
         """Numbers of a writer grow, and Rm rises no faster than the law."""
         key = f"{process.host.name}/{process.name}"
-        fence, seq, rm, at = self._posture.get(key, (0, 0, 0.0, 0))
+        fence, seq, rm = self._posture.get(key, (0, 0, 0.0))
         if (payload["fence"], payload["seq"]) <= (fence, seq) or payload["seq"] <= seq:
             self.broken("sequence", f"posture {payload['fence']}/{payload['seq']} follows {fence}/{seq}")
         most = recover(rm, payload["target"], 2.0 * self.world.settings.survival.cadence_min, self.world.settings.survival.cadence_min)
         if payload["rm"] > max(most, 0.0) + 1e-9:
             self.broken("recovery", f"Rm rises from {rm} to {payload['rm']}, target {payload['target']}")
-        self._posture[key] = payload["fence"], payload["seq"], payload["rm"], self.world.clock.now_ms
+        self._posture[key] = payload["fence"], payload["seq"], payload["rm"]
 
     def _stored(self, name: str, key: str, raw: Raw) -> None:
         """A posture that the grid takes: journalled before, and never older than what was there."""

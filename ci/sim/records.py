@@ -49,7 +49,7 @@ def _scans(world: World, folder: Path) -> Found:
     if not (folder / "scanner.sqlite").is_file():
         return
     with JournalReader(folder / "scanner.sqlite") as journal:
-        scans = [record for record in journal.records(Kind.SCAN)]
+        scans = list(journal.records(Kind.SCAN))
     for record, (ts_ms, wanted) in zip(scans, world.market.scans, strict=False):
         if (record.ts_ms, record.payload) != (ts_ms, json.loads(wanted)):
             yield "scans", f"bar {record.payload['date']} {record.payload['bar']} is not that of an undisturbed run"

@@ -20,13 +20,14 @@ from sim.faults import Fault, draw, start_order
 from sim.market import Market
 from sim.topology import World
 
-__all__ = ["Outcome", "Plan", "plan_of", "run"]
+__all__ = ["SOAK_HOURS", "Outcome", "Plan", "plan_of", "run", "soak_plan"]
 
 SECONDS: Final = 450
 """Length of a run at ``SPEED``, and where its faults end."""
 FAULTS_END_S: Final = 250
 SPEED: Final = 120.0
 STEP_S: Final = 2.5
+SOAK_HOURS: Final = 48
 
 
 @dataclass(frozen=True)
@@ -66,6 +67,15 @@ def plan_of(seed: int) -> Plan:
     many = rng.choice((1, 1, 2, 2, 3, 4, 6, 10))
     faults = draw(rng, rng.choice((1_000, 80_000)), FAULTS_END_S * 1000, many, live=False)
     return Plan(seed, tuple(order), tuple(starts), tuple(faults), order_book=rng.random() < 0.25, selection=rng.random() < 0.25)
+
+
+def soak_plan(seed: int, hours: int, speed: float, *, order_book: bool) -> Plan:
+    """``hours`` of the market, a fault every 400 s or so but for the last 3 hours; ``speed`` 1: a live deployment."""
+    rng, seconds = random.Random(f"soak {seed}"), round(hours * 3600 / speed)
+    order, peace_s = start_order(rng), round((hours - 3) * 3600 / speed)
+    faults = draw(rng, 200_000, peace_s * 1000, peace_s // 400, live=speed == 1.0)
+    step_s = 5.0 if speed == 1.0 else STEP_S
+    return Plan(seed, tuple(order), (0,) * len(order), tuple(faults), order_book, False, seconds, peace_s, speed, step_s)
 
 
 def run(plan: Plan, market: Market, root: Path) -> Outcome:

@@ -1,4 +1,4 @@
-"""Processes of a simulation: the daemons' own classes, run turn by turn through ``Runner``, killed and started again as a supervisor would."""
+"""Processes of a simulation: the daemons' own classes in turns of ``Runner``, killed, and started again as a supervisor would."""
 
 from __future__ import annotations
 
