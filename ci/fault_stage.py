@@ -38,6 +38,8 @@ LEAD_MS = 10 * 3_600_000
 DETECTED_S = 35.0
 """A lost heartbeat or grid is HIBERNATE after at most so many seconds."""
 CI = Path(__file__).resolve().parent
+QUIET_S = 5.0
+"""A watchdog that has journalled nothing for so long is not the writer: at these speeds it evaluates many times a second."""
 HEALTHY = "STALKER"
 """The highest posture of a deployment without order book and DVOL."""
 
@@ -148,12 +150,12 @@ class Stage(Evidence):
         )
 
     def recovered(self) -> bool:
-        """Whether the newest posture is as high as it can be, and everybody is there."""
-        found = self.postures()
+        """Whether our watchdog writes, its newest posture is as high as it can be, and everybody is there."""
+        found = self.postures(time.monotonic() - QUIET_S)
         return bool(found) and found[-1][1] == HEALTHY and self.healthy()
 
     def fresh(self) -> bool:
-        """Whether forewarner and breaker have spoken in the last 10 s; their word is worth 6 hours on the market, which run quickly here."""
+        """Whether forewarner and breaker have spoken in the last 10 s; their word is worth 6 hours on the market."""
         found = self.newest("mc_forewarner", Kind.MC_FOREWARNER, 1) + self.newest("acb_processor", Kind.ACB_BOOST, 1)
         return len(found) == 2 and time.time() * 1000.0 - min(record.ts_ms for record in found) < 10_000.0
 
