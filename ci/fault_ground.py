@@ -59,5 +59,5 @@ def prepared(folder: Path, *, assets: int = 12, warm: bool = False, order_book: 
     engine = load_profile("champion", max_hold_bars=30, max_leverage=2.0)
     cache = Path(os.environ.get("DOLPHIN_FAULTS_CACHE", folder / "cache"))
     settings = Settings(engine=engine, paths=PathsConfig(cache=str(cache)))
-    table = trained_forewarner(settings, before, lambda things, _total, _what: things)
+    table = trained_forewarner(settings, before, lambda things, _total, _what: things, lambda _text: None)
     return Ground(klines, books, table, engine, order_book)
