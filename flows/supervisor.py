@@ -65,6 +65,7 @@ command={_escaped(shlex.join([sys.executable, "-m", "flows.supervisor_events"]))
 events=PROCESS_STATE,TICK_5
 buffer_size=1000
 startretries=1000
+stdout_logfile=NONE
 stderr_logfile=%(here)s/logs/{EVENTS}.log
 stderr_logfile_maxbytes=10MB
 stderr_logfile_backups=3
