@@ -9,6 +9,7 @@ import struct
 import subprocess
 import sys
 import time
+from pathlib import Path
 from queue import SimpleQueue
 
 import msgspec
@@ -243,6 +244,24 @@ def test_a_member_bound_beyond_loopback_is_stopped_and_refused(start_cluster, cl
     assert seen
     assert known_members(tmp_path) == []
     assert health(port).state == ""
+
+
+def test_a_descriptor_that_closes_while_we_look_is_no_error(monkeypatch):
+    """Found by the fault matrix: a busy member closes files between the listing and the look, and its start was refused."""
+    seen, readlink = [], Path.readlink
+
+    def closing(path):
+        seen.append(path)
+        if len(seen) == 2:
+            raise FileNotFoundError(path)
+        return readlink(path)
+
+    monkeypatch.setattr(Path, "readlink", closing)
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        listener.listen()
+        assert foreign_listeners(os.getpid()) == []
+    assert len(seen) > 2
 
 
 def test_every_listener_of_a_member_is_on_loopback(cluster):

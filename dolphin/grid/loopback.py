@@ -21,11 +21,11 @@ def foreign_listeners(pid: int) -> list[str]:
     Raises ``MissingDependency`` where that cannot be told (no /proc, another user's process): unknown is not safe.
     """
     try:
-        links = [fd.readlink() for fd in Path(f"/proc/{pid}/fd").iterdir() if fd.is_symlink()]
+        links = [_target(fd) for fd in Path(f"/proc/{pid}/fd").iterdir()]
         tables = [(Path(f"/proc/{pid}/net/{name}").read_text().splitlines()[1:], state) for name, state in _TABLES]
     except OSError as error:
         raise MissingDependency(f"where process {pid} listens cannot be told ({error}): the grid runs on Linux, under your user") from error
-    ours = {str(link)[8:-1] for link in links if str(link).startswith("socket:[")}
+    ours = {link[8:-1] for link in links if link.startswith("socket:[")}
     found = []
     for rows, state in tables:
         for row in rows:
@@ -35,6 +35,14 @@ def foreign_listeners(pid: int) -> list[str]:
                 if not address.is_loopback:
                     found.append(f"{address}:{port}")
     return sorted(found)
+
+
+def _target(fd: Path) -> str:
+    """What a descriptor is; empty when it was closed while we looked: then it listens no more."""
+    try:
+        return str(fd.readlink())
+    except FileNotFoundError:
+        return ""
 
 
 def _address(text: str) -> tuple[ipaddress.IPv4Address | ipaddress.IPv6Address, int]:
