@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -17,6 +18,17 @@ def shared_data() -> Path:
     if not (folder / "klines").is_dir():
         pytest.skip(f"real data folder {folder} is absent; set DOLPHIN_SHARED_DATA to where it is")
     return folder
+
+
+@pytest.fixture(scope="session")
+def importable() -> Iterator[None]:
+    """Children of the tests import this checkout and the helpers beside the tests."""
+    before = os.environ.get("PYTHONPATH")
+    os.environ["PYTHONPATH"] = os.pathsep.join([str(CHECKOUT / "ci"), str(CHECKOUT), *([before] if before else [])])
+    yield
+    os.environ.pop("PYTHONPATH")
+    if before is not None:
+        os.environ["PYTHONPATH"] = before
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:

@@ -15,7 +15,8 @@ from typing import Any
 import msgspec
 from grid_clusters import Cluster
 
-from dolphin.config import PathsConfig, ServicesConfig, Settings, to_toml
+from dolphin.config import PathsConfig, Settings, to_toml
+from dolphin.deployment import ServicesConfig
 from dolphin.storage.state import StateFolder
 
 __all__ = ["Deployment", "wait_for"]

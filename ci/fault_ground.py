@@ -8,7 +8,8 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
-from dolphin.config import AlertsConfig, EngineConfig, GridConfig, PathsConfig, Settings, SupervisionConfig, SurvivalConfig, load_profile
+from dolphin.config import EngineConfig, PathsConfig, Settings, SurvivalConfig, load_profile
+from dolphin.deployment import AlertsConfig, GridConfig, SupervisionConfig
 from dolphin.storage.book_file import write_book_day
 from dolphin.storage.klines import KlineBars, write_klines
 from dolphin.synthetic.book import SyntheticBook

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from dolphin.config import GridConfig
+from dolphin.deployment import GridConfig
 from dolphin.grid.client import HazelcastGrid
 from dolphin.grid.member import MemberPlan
 from dolphin.grid.process import MemberProcess, start_members

@@ -10,7 +10,8 @@ from daemon_worlds import START_MS, World
 from daemons.scanner import ScannerService
 from daemons.service import Service
 from daemons.trader import TraderService
-from dolphin.config import ServicesConfig, Settings, SurvivalConfig, load_profile
+from dolphin.config import Settings, SurvivalConfig, load_profile
+from dolphin.deployment import ServicesConfig
 from dolphin.engine.nd import NDAlphaEngine
 from dolphin.engine.records import table_rows
 from dolphin.grid.maps import CONTROL, FEATURES, SAFETY, AcbBoost, Forewarning, Kill, PostureRecord, fields

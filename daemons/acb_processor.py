@@ -13,6 +13,7 @@ from daemons.tenure import Tenure
 from dolphin.errors import DataError, Fenced
 from dolphin.grid.maps import FEATURES, AcbBoost, fields
 from dolphin.storage.journal import Kind
+from dolphin.storage.parquet import preload
 from dolphin.storage.schema import DAY_MS, date_of
 from dolphin.telemetry.alerts import AlertKind, Severity
 
@@ -37,6 +38,10 @@ class AcbProcessor(Service):
         self._indicators = Indicators(Path(paths.macro) if paths.macro else None, (context.state.days, Path(paths.days)))
         self._done: tuple[object, ...] | None = None
         self._retry = -math.inf
+
+    def start(self) -> None:
+        """Be able to read what the day's evaluation needs."""
+        preload()
 
     def may_publish(self) -> bool:
         """Only the holder of the lock."""

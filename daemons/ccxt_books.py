@@ -35,7 +35,7 @@ def exchange_client(name: str) -> Any:
     except ImportError as error:
         raise MissingDependency("ccxt is not installed: pip install 'dolphin-nautilus[live]'") from error
     if name not in library.exchanges:
-        raise ConfigError(f"services.exchange = {name!r}: CCXT Pro has no such exchange")
+        raise ConfigError(f"feed.exchange = {name!r}: CCXT Pro has no such exchange")
     return getattr(library, name)({"enableRateLimit": True})
 
 

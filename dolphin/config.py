@@ -19,19 +19,16 @@ from typing import Annotated, Any, Literal, get_args, get_type_hints
 import msgspec
 from msgspec import Meta, Struct
 
+from dolphin.deployment import AlertsConfig, FeedConfig, GridConfig, ServicesConfig, SupervisionConfig
 from dolphin.errors import ConfigError
 
 __all__ = [
     "PROFILES",
-    "AlertsConfig",
     "EngineConfig",
-    "GridConfig",
     "LoadedConfig",
     "PathsConfig",
     "ScannerConfig",
-    "ServicesConfig",
     "Settings",
-    "SupervisionConfig",
     "SurvivalConfig",
     "SyntheticConfig",
     "VenueConfig",
@@ -146,57 +143,6 @@ class SurvivalConfig(Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
     cadence_min: Annotated[float, Meta(gt=0, le=60, description="minutes between evaluations; recovery counts at most two of them")] = 1.0
 
 
-class AlertsConfig(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """Where alerts go besides the log. The webhook's address is a secret and comes from the environment only: DOLPHIN_ALERT_WEBHOOK."""
-
-    command: Annotated[str, Meta(description="program that gets each alert as JSON on its input, with arguments; no shell runs it")] = ""
-    window_s: Annotated[float, Meta(ge=0, le=86_400, description="seconds in which the same alert is told once, then with its count")] = (
-        60.0
-    )
-    timeout_s: Annotated[float, Meta(gt=0, le=60, description="seconds that a webhook or command may take")] = 5.0
-    queue: Annotated[
-        int, Meta(ge=1, le=100_000, description="alerts waiting for one receiver; beyond, old ones that are not critical go")
-    ] = 256
-
-
-class GridConfig(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """The feature grid: inside the process, or Hazelcast members on this machine."""
-
-    kind: Annotated[Literal["embedded", "hazelcast"], Meta(description="embedded: maps in memory, one process")] = "embedded"
-    cluster: Annotated[str, Meta(pattern=r"^[A-Za-z0-9._-]{1,64}$", description="name of the cluster")] = "dolphin"
-    port: Annotated[int, Meta(ge=1024, le=65_000, description="port of the first member on 127.0.0.1; others follow")] = 5701
-    members: Annotated[Literal[1, 3], Meta(description="members that `dolphin grid start` starts")] = 1
-    server: Annotated[Literal["5.7.0", "5.4.0"], Meta(description="Hazelcast; 5.4.0 is the last open one with a CP subsystem")] = "5.7.0"
-    connect_timeout_s: Annotated[float, Meta(gt=0, le=600, description="a connection to the cluster is given up after, seconds")] = 20.0
-    call_timeout_s: Annotated[float, Meta(gt=0, le=60, description="a call without an answer is given up after, seconds")] = 5.0
-
-
-class ServicesConfig(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """The processes of a deployment (``dolphin up``)."""
-
-    lane: Annotated[Literal["BLUE", "GREEN"], Meta(description="lane of the trader: BLUE = SHORT, GREEN = LONG")] = "BLUE"
-    required: Annotated[str, Meta(description="services whose heartbeat the watchdog asks for, names with commas between")] = (
-        "scanner,acb_processor,ob_stream,trader"
-    )
-    exchange: Annotated[str, Meta(description="exchange of the live order books, as CCXT names it; empty: none")] = ""
-    symbols: Annotated[str, Meta(description="symbols of the live order books, names with commas between")] = ""
-
-
-class SupervisionConfig(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """How `dolphin up` starts processes and keeps them up."""
-
-    crash_window_s: Annotated[
-        int, Meta(ge=1, le=3600, description="a process that ends sooner after its start has crashed in a loop, seconds")
-    ] = 30
-    crash_limit: Annotated[
-        int, Meta(ge=0, le=100, description="such crashes in a row that are answered by a restart, each a second later")
-    ] = 5
-    start_timeout_s: Annotated[
-        float, Meta(gt=0, le=600, description="a process that is not healthy so long after its start has failed")
-    ] = 60.0
-    stop_timeout_s: Annotated[int, Meta(ge=1, le=600, description="a process that does not end so long after SIGTERM is killed")] = 10
-
-
 class PathsConfig(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """Folders; relative ones start where the command is called."""
 
@@ -221,6 +167,7 @@ class Settings(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     venue: VenueConfig = VenueConfig()
     survival: SurvivalConfig = SurvivalConfig()
     services: ServicesConfig = ServicesConfig()
+    feed: FeedConfig = FeedConfig()
     alerts: AlertsConfig = AlertsConfig()
     supervision: SupervisionConfig = SupervisionConfig()
     grid: GridConfig = GridConfig()
@@ -244,6 +191,7 @@ SECTIONS: Mapping[str, type[Struct]] = {
     "venue": VenueConfig,
     "survival": SurvivalConfig,
     "services": ServicesConfig,
+    "feed": FeedConfig,
     "alerts": AlertsConfig,
     "supervision": SupervisionConfig,
     "grid": GridConfig,

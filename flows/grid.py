@@ -9,7 +9,8 @@ from typing import Any
 
 import msgspec
 
-from dolphin.config import GridConfig, Settings
+from dolphin.config import Settings
+from dolphin.deployment import GridConfig
 from dolphin.errors import MissingDependency
 from dolphin.grid.client import HazelcastGrid
 from dolphin.grid.features import SHARD_COUNT, ShardedFeatureStore, shard_map

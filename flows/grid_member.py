@@ -10,7 +10,8 @@ import os
 import sys
 from pathlib import Path
 
-from dolphin.config import GridConfig, load
+from dolphin.config import load
+from dolphin.deployment import GridConfig
 from dolphin.errors import DolphinError
 from dolphin.grid.jars import find_java, verified_jars
 from dolphin.grid.member import MemberPlan, member_command, member_yaml

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
-from dolphin.config import SupervisionConfig
+from dolphin.deployment import SupervisionConfig
 from dolphin.errors import ConfigError, MissingDependency, Unavailable
 from flows.processes import marked
 from flows.services import ServiceSpec

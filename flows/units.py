@@ -9,7 +9,7 @@ import sys
 from pathlib import Path
 from typing import Final
 
-from dolphin.config import GridConfig, SupervisionConfig
+from dolphin.deployment import GridConfig, SupervisionConfig
 from flows.services import SERVICES, ServiceSpec, member_services
 
 __all__ = ["drift", "unit_files"]

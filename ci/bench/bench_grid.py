@@ -20,7 +20,7 @@ from pathlib import Path
 
 from table import Row, best_of, emit, row
 
-from dolphin.config import GridConfig
+from dolphin.deployment import GridConfig
 from dolphin.errors import MissingDependency
 from dolphin.grid.client import HazelcastGrid
 from dolphin.grid.embedded import EmbeddedGrid

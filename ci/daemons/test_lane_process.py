@@ -13,7 +13,8 @@ from daemon_processes import Deployment, wait_for
 from grid_clusters import Cluster, free_ports, plans
 from lane_worlds import BETA, BOOST, payloads, replay_of, settings_of, warning
 
-from dolphin.config import GridConfig, load, to_toml
+from dolphin.config import load, to_toml
+from dolphin.deployment import GridConfig
 from dolphin.errors import MalformedFile, MissingDependency
 from dolphin.grid.maps import CONTROL, FEATURES, SAFETY, AcbBoost, Kill, PostureRecord, fields
 from dolphin.grid.process import start_members, stop_member

@@ -13,7 +13,7 @@ import pytest
 from daemon_processes import Deployment, wait_for
 from grid_clusters import Cluster, free_ports, plans
 
-from dolphin.config import GridConfig
+from dolphin.deployment import GridConfig
 from dolphin.errors import MissingDependency
 from dolphin.grid.maps import CONTROL, FEATURES, HEARTBEAT, SAFETY
 from dolphin.grid.process import start_members, stop_member

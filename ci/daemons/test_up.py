@@ -18,7 +18,8 @@ import msgspec
 import pytest
 from grid_clusters import free_ports
 
-from dolphin.config import AlertsConfig, GridConfig, Settings, SupervisionConfig
+from dolphin.config import Settings
+from dolphin.deployment import AlertsConfig, GridConfig, SupervisionConfig
 from dolphin.errors import ConfigError, DolphinError, MissingDependency, Unavailable
 from dolphin.storage.state import StateFolder
 from flows.processes import MARK, end, marked, ours
@@ -76,17 +77,6 @@ def sleeper() -> Iterator[subprocess.Popen[bytes]]:
     with subprocess.Popen(["sleep", "600"], env={"PATH": os.environ["PATH"], MARK: "/somewhere/else"}) as child:
         yield child
         child.kill()
-
-
-@pytest.fixture(scope="module")
-def importable() -> Iterator[None]:
-    """Children of the tests import this checkout and ``toy_service``."""
-    before = os.environ.get("PYTHONPATH")
-    os.environ["PYTHONPATH"] = os.pathsep.join([str(CI), str(CI.parent), *([before] if before else [])])
-    yield
-    os.environ.pop("PYTHONPATH")
-    if before is not None:
-        os.environ["PYTHONPATH"] = before
 
 
 @pytest.fixture(scope="module")

@@ -16,17 +16,6 @@ from dolphin.errors import MissingDependency
 
 
 @pytest.fixture(scope="session")
-def importable() -> Iterator[None]:
-    """Children of the tests import this checkout and the helpers beside it."""
-    before = os.environ.get("PYTHONPATH")
-    os.environ["PYTHONPATH"] = os.pathsep.join([str(CI), str(CI.parent), *([before] if before else [])])
-    yield
-    os.environ.pop("PYTHONPATH")
-    if before is not None:
-        os.environ["PYTHONPATH"] = before
-
-
-@pytest.fixture(scope="session")
 def ground(importable: None, tmp_path_factory: pytest.TempPathFactory) -> Ground:
     """Market, books and a forewarner, made once."""
     return prepared(tmp_path_factory.mktemp("ground"))

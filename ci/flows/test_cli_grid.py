@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from grid_clusters import free_ports, safety
 
-from dolphin.config import GridConfig
+from dolphin.deployment import GridConfig
 from dolphin.grid.client import HazelcastGrid
 from dolphin.grid.features import ShardedFeatureStore
 from dolphin.grid.maps import FEATURES, HEARTBEAT, AcbBoost, Heartbeat, fields

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 import pytest
 from grid_clusters import TARGETS, Cluster, free_ports, plans
 
-from dolphin.config import GridConfig
+from dolphin.deployment import GridConfig
 from dolphin.errors import MissingDependency
 from dolphin.grid.client import HazelcastGrid
 from dolphin.grid.embedded import EmbeddedGrid

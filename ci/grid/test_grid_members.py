@@ -19,7 +19,7 @@ from hazelcast.client import HazelcastClient
 from hazelcast.core import HazelcastJsonValue
 from hazelcast.serialization.data import Data
 
-from dolphin.config import GridConfig
+from dolphin.deployment import GridConfig
 from dolphin.errors import MissingDependency
 from dolphin.grid import process
 from dolphin.grid.client import HazelcastGrid

@@ -13,7 +13,8 @@ import numpy as np
 from daemons.bars import KlineReplay
 from daemons.books import BookSample, BookSource
 from daemons.day_scan import DayScan
-from dolphin.config import EngineConfig, PathsConfig, ScannerConfig, ServicesConfig, Settings, SurvivalConfig, load_profile
+from dolphin.config import EngineConfig, PathsConfig, ScannerConfig, Settings, SurvivalConfig, load_profile
+from dolphin.deployment import ServicesConfig
 from dolphin.forewarner.condition import CONDITION, day_condition
 from dolphin.forewarner.envelope import ENVELOPE, base_of
 from dolphin.forewarner.forewarner import Forewarner

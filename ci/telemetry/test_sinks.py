@@ -12,7 +12,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 
-from dolphin.config import AlertsConfig
+from dolphin.deployment import AlertsConfig
 from dolphin.errors import ConfigError, Unavailable
 from dolphin.telemetry.alerts import Alert, AlertKind, Severity
 from dolphin.telemetry.sinks import WEBHOOK_VARIABLE, CommandSink, LogSink, WebhookSink, sinks_of

@@ -13,7 +13,7 @@ from hazelcast.client import HazelcastClient
 from hazelcast.errors import HazelcastError
 from hazelcast.lifecycle import LifecycleState
 
-from dolphin.config import GridConfig
+from dolphin.deployment import GridConfig
 from dolphin.errors import MissingDependency
 from dolphin.grid.consensus import Consensus
 from dolphin.grid.port import GridPort

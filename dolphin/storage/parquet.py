@@ -17,7 +17,7 @@ import numpy.typing as npt
 
 from dolphin.errors import DataError, MalformedFile, QualityError, SchemaError
 
-__all__ = ["MAX_BYTES", "MAX_CELLS", "Parquet", "refusing", "release_memory", "write_parquet"]
+__all__ = ["MAX_BYTES", "MAX_CELLS", "Parquet", "preload", "refusing", "release_memory", "write_parquet"]
 
 MAX_CELLS = 400_000_000
 """Rows times columns read of one file: more is a bomb or not a day."""
@@ -40,6 +40,11 @@ def refusing(path: Path | str) -> Iterator[None]:
     except (pa.ArrowException, OSError, MemoryError, ValueError, OverflowError) as error:
         reason = str(error).splitlines()[0][:200] if str(error) else type(error).__name__
         raise MalformedFile(f"cannot be read: {reason}", path=path, hint="fetch or rebuild the file") from error
+
+
+def preload() -> None:
+    """Import pyarrow now. A process that runs for weeks shall learn at its start, not at midnight, whether it can read a day table."""
+    import pyarrow.parquet  # noqa: F401  the import is the work
 
 
 class Parquet:

@@ -17,7 +17,7 @@ from dolphin.errors import ConfigError, MissingDependency, Unavailable
 from dolphin.telemetry.alerts import Alert, AlertSink
 
 if TYPE_CHECKING:
-    from dolphin.config import AlertsConfig
+    from dolphin.deployment import AlertsConfig
 
 __all__ = ["WEBHOOK_VARIABLE", "CommandSink", "LogSink", "WebhookSink", "sinks_of"]
 

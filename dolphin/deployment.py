@@ -1,0 +1,68 @@
+"""Settings of a deployment: what runs beside the engine, and where it listens. ``dolphin.config`` is the door to them."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from msgspec import Meta, Struct
+
+__all__ = ["AlertsConfig", "FeedConfig", "GridConfig", "ServicesConfig", "SupervisionConfig"]
+
+
+class AlertsConfig(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """Where alerts go besides the log. The webhook's address is a secret and comes from the environment only: DOLPHIN_ALERT_WEBHOOK."""
+
+    command: Annotated[str, Meta(description="program that gets each alert as JSON on its input, with arguments; no shell runs it")] = ""
+    window_s: Annotated[float, Meta(ge=0, le=86_400, description="seconds in which the same alert is told once, then with its count")] = (
+        60.0
+    )
+    timeout_s: Annotated[float, Meta(gt=0, le=60, description="seconds that a webhook or command may take")] = 5.0
+    queue: Annotated[
+        int, Meta(ge=1, le=100_000, description="alerts waiting for one receiver; beyond, old ones that are not critical go")
+    ] = 256
+
+
+class GridConfig(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """The feature grid: inside the process, or Hazelcast members on this machine."""
+
+    kind: Annotated[Literal["embedded", "hazelcast"], Meta(description="embedded: maps in memory, one process")] = "embedded"
+    cluster: Annotated[str, Meta(pattern=r"^[A-Za-z0-9._-]{1,64}$", description="name of the cluster")] = "dolphin"
+    port: Annotated[int, Meta(ge=1024, le=65_000, description="port of the first member on 127.0.0.1; others follow")] = 5701
+    members: Annotated[Literal[1, 3], Meta(description="members that `dolphin grid start` starts")] = 1
+    server: Annotated[Literal["5.7.0", "5.4.0"], Meta(description="Hazelcast; 5.4.0 is the last open one with a CP subsystem")] = "5.7.0"
+    connect_timeout_s: Annotated[float, Meta(gt=0, le=600, description="a connection to the cluster is given up after, seconds")] = 20.0
+    call_timeout_s: Annotated[float, Meta(gt=0, le=60, description="a call without an answer is given up after, seconds")] = 5.0
+
+
+class ServicesConfig(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """The processes of a deployment (``dolphin up``)."""
+
+    lane: Annotated[Literal["BLUE", "GREEN"], Meta(description="lane of the trader: BLUE = SHORT, GREEN = LONG")] = "BLUE"
+    required: Annotated[str, Meta(description="services whose heartbeat the watchdog asks for, names with commas between")] = (
+        "scanner,acb_processor,ob_stream,trader"
+    )
+
+
+class FeedConfig(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """Where live bars and order books come from."""
+
+    exchange: Annotated[str, Meta(description="exchange, as CCXT names it (binanceusdm); empty: no live feed")] = ""
+    url: Annotated[str, Meta(description="address of a demo exchange on 127.0.0.1 in its stead; empty: the exchange itself")] = ""
+    symbols: Annotated[str, Meta(description="symbols of bars and books, commas between; empty: all perpetuals in USDT")] = ""
+    bar_seconds: Annotated[Literal[5, 60], Meta(description="length of a bar, seconds")] = 60
+    record: Annotated[bool, Meta(description="trades of the feed are kept as parquet in the state folder")] = True
+
+
+class SupervisionConfig(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """How `dolphin up` starts processes and keeps them up."""
+
+    crash_window_s: Annotated[
+        int, Meta(ge=1, le=3600, description="a process that ends sooner after its start has crashed in a loop, seconds")
+    ] = 30
+    crash_limit: Annotated[
+        int, Meta(ge=0, le=100, description="such crashes in a row that are answered by a restart, each a second later")
+    ] = 5
+    start_timeout_s: Annotated[
+        float, Meta(gt=0, le=600, description="a process that is not healthy so long after its start has failed")
+    ] = 60.0
+    stop_timeout_s: Annotated[int, Meta(ge=1, le=600, description="a process that does not end so long after SIGTERM is killed")] = 10
