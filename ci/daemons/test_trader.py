@@ -7,12 +7,12 @@ import pytest
 from lane_worlds import Teller, engine_run, payloads, replay_of, settings_of
 
 import daemons.trader
-from daemons.lane import Lane
 from daemons.patience import Patience
-from daemons.scan_log import ScannedBar
 from daemons.trader import TraderService
 from dolphin.errors import ConfigError, MalformedFile, QualityError, Unavailable
 from dolphin.grid.maps import FEATURES
+from dolphin.lane.lane import Lane
+from dolphin.lane.scan_log import ScannedBar
 from dolphin.storage.journal import Journal, Kind
 from dolphin.storage.state import StateFolder
 from dolphin.telemetry.alerts import AlertKind

@@ -12,13 +12,13 @@ from typing import Any, Final
 import msgspec
 import numpy as np
 
-from daemons.inputs import Inputs, ToldBook, ToldBreaker, ToldForewarner
-from daemons.scan_log import DayEnd, ScannedBar, Universe, known
 from dolphin.config import EngineConfig
 from dolphin.engine.nd import NDAlphaEngine
 from dolphin.engine.records import params_record
 from dolphin.grid.port import pnl_map
 from dolphin.kernels.costs import honest_return_nb
+from dolphin.lane.inputs import Inputs, ToldBook, ToldBreaker, ToldForewarner
+from dolphin.lane.scan_log import DayEnd, ScannedBar, Universe, known
 from dolphin.storage.journal import Entry, Kind
 
 __all__ = ["SNAPSHOT_BARS", "Lane"]

@@ -12,10 +12,10 @@ from typing import Any
 
 import msgspec
 
-from daemons.inputs import Inputs
-from daemons.lane import Lane
-from daemons.scan_log import DayEnd, ScanLog, Scanned, Universe
 from dolphin.errors import MalformedFile, QualityError
+from dolphin.lane.inputs import Inputs
+from dolphin.lane.lane import Lane
+from dolphin.lane.scan_log import DayEnd, ScanLog, Scanned, Universe
 from dolphin.storage.journal import Entry, JournalReader, Kind, Record
 from dolphin.storage.journal_records import canonical
 
