@@ -19,7 +19,7 @@ from typing import Annotated, Any, Literal, get_args, get_type_hints
 import msgspec
 from msgspec import Meta, Struct
 
-from dolphin.deployment import AlertsConfig, FeedConfig, GridConfig, ServicesConfig, SupervisionConfig
+from dolphin.deployment import AlertsConfig, FeedConfig, GridConfig, LiveConfig, ServicesConfig, SupervisionConfig
 from dolphin.errors import ConfigError
 
 __all__ = [
@@ -168,6 +168,7 @@ class Settings(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     survival: SurvivalConfig = SurvivalConfig()
     services: ServicesConfig = ServicesConfig()
     feed: FeedConfig = FeedConfig()
+    live: LiveConfig = LiveConfig()
     alerts: AlertsConfig = AlertsConfig()
     supervision: SupervisionConfig = SupervisionConfig()
     grid: GridConfig = GridConfig()
@@ -192,6 +193,7 @@ SECTIONS: Mapping[str, type[Struct]] = {
     "survival": SurvivalConfig,
     "services": ServicesConfig,
     "feed": FeedConfig,
+    "live": LiveConfig,
     "alerts": AlertsConfig,
     "supervision": SupervisionConfig,
     "grid": GridConfig,
