@@ -13,6 +13,8 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
 
+from nautilus_trader.core.uuid import UUID4
+from nautilus_trader.execution.messages import CancelOrder
 from nautilus_trader.model.currencies import USDT
 from nautilus_trader.model.identifiers import InstrumentId, Venue
 from nautilus_trader.model.instruments import Instrument
@@ -30,6 +32,7 @@ class Denial(StrEnum):
 
     SAFE_MODE = "SAFE_MODE"
     POSITION_OPEN = "POSITION_OPEN"
+    STOP_WORKING = "STOP_WORKING"
     NO_INSTRUMENT = "NO_INSTRUMENT"
     INSTRUMENT_HALTED = "INSTRUMENT_HALTED"
     PRICE_SANITY = "PRICE_SANITY"
@@ -100,6 +103,18 @@ class VenueView:
         account = self.strategy.portfolio.account(self.venue)
         balance = account.balance_total(USDT) if account is not None else None
         return float(balance.as_double()) if balance is not None else 0.0
+
+    def cancel_again(self, order: Any) -> None:
+        """Nautilus sends no second cancel of an order whose first has no answer, so it is sent past the strategy."""
+        if not order.is_pending_cancel:
+            self.strategy.cancel_order(order)
+            return
+        names = self.strategy.trader_id, self.strategy.id, order.instrument_id, order.client_order_id, order.venue_order_id
+        self.strategy.msgbus.send("ExecEngine.execute", CancelOrder(*names, UUID4(), self.strategy.clock.timestamp_ns()))
+
+    def open_orders(self) -> list[str]:
+        """Ids of all orders that rest at the venue, whosever they are."""
+        return sorted(str(order.client_order_id) for order in self.strategy.cache.orders_open(venue=self.venue))
 
     def positions(self) -> dict[str, float]:
         """Signed quantity of all open positions, whosever they are."""

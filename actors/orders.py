@@ -13,8 +13,6 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from nautilus_trader.common.events import TimeEvent
-from nautilus_trader.core.uuid import UUID4
-from nautilus_trader.execution.messages import CancelOrder
 from nautilus_trader.model.enums import LiquiditySide, OrderSide, OrderStatus
 from nautilus_trader.model.events import OrderFilled
 from nautilus_trader.model.identifiers import ClientOrderId
@@ -22,6 +20,7 @@ from nautilus_trader.model.instruments import Instrument
 from nautilus_trader.trading.strategy import Strategy
 
 from actors.limits import Denial, OrderLimits, VenueView, order_quantity
+from actors.protection import Protection
 from actors.trip import DeskTotals, Intent, Trip
 from dolphin.config import VenueConfig
 
@@ -42,7 +41,7 @@ class OrderDesk:
     def __init__(self, strategy: Strategy, config: VenueConfig, settled: Callable[[Trip], None]) -> None:
         self.strategy, self.config, self.settled = strategy, config, settled
         self.limits, self.view = OrderLimits(config), VenueView(strategy, config.name)
-        self.totals = DeskTotals()
+        self.protection, self.totals = Protection(self, config.stop_distance), DeskTotals()
         self.trip: Trip | None = None
         """The round trip that has, or may have, something at the venue."""
         self.strays: list[Trip] = []
@@ -103,7 +102,7 @@ class OrderDesk:
             if 0.0 < closes.get(trip.symbol, math.nan) < math.inf:
                 trip.last_close = closes[trip.symbol]
             trip.paused = False
-        self._go_on()
+        self.go_on()
 
     def on_quote(self, symbol: str) -> None:
         """A quote of an active symbol: a maker order may be placed or follow the touch."""
@@ -123,7 +122,7 @@ class OrderDesk:
         if intent is not None and f"{key}/{event.trade_id}" not in self._seen:
             self._seen.add(f"{key}/{event.trade_id}")
             self._book(intent, event)
-        self._go_on()
+        self.go_on()
 
     def on_ended(self, client_order_id: ClientOrderId, *, rejected: bool, post_only: bool = False) -> None:
         """An order came to its end without being filled whole: rejected, denied, cancelled or expired."""
@@ -132,6 +131,8 @@ class OrderDesk:
         trip, intent = self._owner(key), self.intents.get(key)
         if trip is not None and intent is not None and trip.working == key:
             self._end(trip, intent, post_only)
+        elif trip is not None and trip.stop == key:
+            self.go_on()
 
     def on_funding(self, symbol: str, amount: float) -> None:
         """Funding was posted to the account (USDT, positive = received)."""
@@ -144,6 +145,7 @@ class OrderDesk:
         if not self._listening:
             self._listening = True
             self.strategy.msgbus.subscribe("events.position.*", self._on_position)
+            self.protection.look_for_strangers()
         ours: dict[str, float] = {}
         for trip in self._trips():
             ours[trip.symbol] = ours.get(trip.symbol, 0.0) + trip.direction * trip.held
@@ -152,6 +154,13 @@ class OrderDesk:
             mine, theirs = ours.get(symbol, 0.0), venue.get(symbol, 0.0)
             if not math.isclose(mine, theirs, rel_tol=1e-9, abs_tol=1e-9):
                 self._differs(symbol, mine, theirs)
+
+    def go_on(self) -> None:
+        """Compare positions, then do the next step of everything under way."""
+        self.compare()
+        for trip in self._trips():
+            self.protection.check(trip)
+            self._drive(trip)
 
     def enter_safe_mode(self, reason: str) -> None:
         """No entries from now on; an entry under way is cancelled, and its rest is not sent again."""
@@ -175,12 +184,7 @@ class OrderDesk:
     def _on_position(self, event: Any) -> None:
         """Positions of others too: a strategy is told of its own only."""
         if self.strategy.is_running:
-            self._go_on()
-
-    def _go_on(self) -> None:
-        self.compare()
-        for trip in self._trips():
-            self._drive(trip)
+            self.go_on()
 
     def _trips(self) -> list[Trip]:
         return [*([self.trip] if self.trip is not None else []), *self.strays]
@@ -247,6 +251,8 @@ class OrderDesk:
             return Denial.SAFE_MODE
         if self.trip is not None:
             return Denial.POSITION_OPEN
+        if self.protection.working(trip.symbol):
+            return Denial.STOP_WORKING
         if instrument is None:
             return Denial.NO_INSTRUMENT
         if trip.symbol in self.halted:
@@ -281,6 +287,7 @@ class OrderDesk:
             self._send(trip, "ENTRY", trip.rest)
 
     def _finish(self, trip: Trip) -> None:
+        self.protection.lift(trip)
         if trip is self.trip:
             self.trip = self.strays.pop(0) if self.strays else None
         else:
@@ -384,15 +391,10 @@ class OrderDesk:
         elif intent.asked == 2:
             again = intent.cancelling
             self.enter_safe_mode(f"NO_ANSWER {key}")
-            self._cancel_again(intent, order) if again else self._cancel(intent)
+            if again:
+                self._expect_answer(intent)
+                self.view.cancel_again(order)
+            else:
+                self._cancel(intent)
         else:
             self._end(trip, intent)
-
-    def _cancel_again(self, intent: Intent, order: Any) -> None:
-        """Nautilus sends no second cancel of an order whose first has no answer, so it is sent past the strategy."""
-        self._expect_answer(intent)
-        if order.is_pending_cancel:
-            names = self.strategy.trader_id, self.strategy.id, order.instrument_id, order.client_order_id, order.venue_order_id
-            self.strategy.msgbus.send("ExecEngine.execute", CancelOrder(*names, UUID4(), self.strategy.clock.timestamp_ns()))
-        else:
-            self.strategy.cancel_order(order)

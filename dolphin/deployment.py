@@ -71,9 +71,6 @@ class LiveConfig(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     reconciliation: Annotated[
         bool, Meta(description="orders and positions are compared with the exchange's, at the start and ever after")
     ] = True
-    stop_distance: Annotated[
-        float, Meta(ge=0, le=0.5, description="protective stop at the exchange, so far from the entry, fraction of the price; 0: none")
-    ] = 0.05
     clock_skew_ms: Annotated[int, Meta(ge=1, le=5000, description="our clock and the exchange's may differ by, ms")] = 500
 
 

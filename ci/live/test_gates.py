@@ -21,7 +21,8 @@ PERMIT = Permit(lane="BLUE", venue="BINANCE", capital=1_000.0, terms="abc", issu
 ACCOUNT = Account(balance=900.0, one_way=True, can_trade=True, skew_ms=-20.0)
 LIVE = LiveConfig(mode="live", url="http://127.0.0.1:1234")
 OPEN = Facts(
-    lane="BLUE", now_ms=NOW, live=LIVE, venue="BINANCE", terms="abc", consent="BLUE-I-ACCEPT-REAL-LOSSES", loopback_only=True, keys="",
+    lane="BLUE", now_ms=NOW, live=LIVE, venue="BINANCE", terms="abc", start_capital=1_000.0, stop_distance=0.05,
+    consent="BLUE-I-ACCEPT-REAL-LOSSES", loopback_only=True, keys="",
     permit=PERMIT, record=PaperRecord(14, ""), kill=False, posture=Posture.APEX, account=ACCOUNT,
 )  # fmt: skip
 
@@ -42,11 +43,12 @@ SHUT = {
     ],
     "paper_record": [{"record": PaperRecord(13, "2025-11-01: safe mode")}, {"record": "no journal"}, {"live.paper_days": 15}],
     "reconciliation": [{"live.reconciliation": False}],
-    "protection": [{"live.stop_distance": 0.0}],
+    "protection": [{"stop_distance": 0.0}, {"stop_distance": math.nan}],
     "kill_switch": [{"kill": True}, {"kill": None}],
     "posture": [{"posture": "stale"}, {"posture": ""}],
     "account": [{"account.one_way": False}, {"account.can_trade": False}],
-    "capital": [{"account.balance": balance} for balance in (1_000.01, 0.0, -5.0, math.nan, math.inf)],
+    "capital": [{"account.balance": balance} for balance in (1_000.01, 0.0, -5.0, math.nan, math.inf)]
+    + [{"start_capital": 1_001.0}, {"start_capital": math.nan}],
     "clock": [{"account.skew_ms": skew} for skew in (501.0, -501.0, math.nan)],
 }
 """Of each gate, facts that shut it and nothing else; ``live.mode`` is a field of the settings among the facts, and so on."""
@@ -94,8 +96,8 @@ def test_live_is_open_only_when_all_hold(broken, data):
 
 def test_nothing_is_known_nothing_holds_but_the_safe_settings():
     """The defaults of all facts are their worst."""
-    facts = Facts(lane="BLUE", now_ms=NOW, live=LiveConfig(), venue="BINANCE", terms="abc", loopback_only=True)
-    assert set(names(examine(facts))) - set(names(refusals(facts))) == {"reconciliation", "protection"}
+    facts = Facts(lane="BLUE", now_ms=NOW, live=LiveConfig(), venue="BINANCE", terms="abc", start_capital=25_000.0, loopback_only=True)
+    assert set(names(examine(facts))) - set(names(refusals(facts))) == {"reconciliation"}
 
 
 def test_without_an_answer_of_the_exchange_account_capital_and_clock_are_shut():

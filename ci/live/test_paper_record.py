@@ -12,7 +12,7 @@ from dolphin.storage.journal import Entry, Journal, Kind
 
 TODAY = "2025-06-10"
 WANTED = Wanted(today=TODAY, days=3, engine="e", bar_seconds=3600, parity=lambda date: "")
-STARTED = {"version": "1", "config_hash": "c", "pid": 1, "engine_hash": "e", "speed": 1.0}
+STARTED = {"version": "1", "config_hash": "c", "pid": 1, "engine_hash": "e", "speed": 1.0, "demo": False}
 
 
 def midnight(date):
@@ -90,9 +90,22 @@ def test_a_record_that_ended_the_day_before_yesterday_is_none(journal_of):
         ([started(), *day("2025-06-08"), started(engine_hash="other"), *day("2025-06-09")], 0, "settings were others"),
         ([*day("2025-06-08"), *day("2025-06-09")], 0, "settings were others"),
         ([started(speed=60.0), *day("2025-06-08"), *day("2025-06-09")], 0, "replay"),
+        ([started(demo=True), *day("2025-06-08"), *day("2025-06-09")], 0, "demo exchange"),
         ([started(engine_hash="other"), *day("2025-06-08"), started(), *day("2025-06-09")], 1, "2025-06-08: the engine"),
     ],
-    ids=["hole", "late start", "twice", "cut", "safe mode", "safe mode before", "other engine", "unknown engine", "replay", "older day"],
+    ids=[
+        "hole",
+        "late start",
+        "twice",
+        "cut",
+        "safe mode",
+        "safe mode before",
+        "other engine",
+        "unknown engine",
+        "replay",
+        "demo",
+        "older day",
+    ],
 )
 def test_a_blemished_day_ends_the_row(journal_of, entries, days, why):
     found = read_paper_record(journal_of(entries), WANTED)
@@ -105,6 +118,11 @@ def test_a_day_that_was_not_compared_or_differs_ends_the_row(journal_of, parity,
     found = read_paper_record(journal_of(CLEAN), replace(WANTED, parity=lambda date: parity if date == "2025-06-08" else ""))
     assert found.days == 1
     assert why in found.why
+
+
+def test_days_on_a_demo_exchange_count_for_a_demo_exchange(journal_of):
+    found = read_paper_record(journal_of([started(demo=True), *CLEAN[1:]]), replace(WANTED, demo=True))
+    assert found == PaperRecord(3, "")
 
 
 def test_a_journal_that_was_altered_has_no_days(journal_of):

@@ -123,7 +123,7 @@ def test_terms_change_with_whatever_decides_orders():
         Settings(engine=EngineConfig(max_leverage=4.0)),
         Settings(venue=VenueConfig(max_notional=5.0)),
         Settings(feed=FeedConfig(bar_seconds=5)),
-        Settings(live=LiveConfig(stop_distance=0.1)),
+        Settings(live=LiveConfig(paper_days=3)),
         Settings(profile="x"),
     ]
     hashes = {terms_of(settings) for settings in (Settings(), *changed)}

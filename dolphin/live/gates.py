@@ -39,8 +39,9 @@ class Account:
 class Facts:
     """Everything that the gates look at; a text in place of a value says why it is not known.
 
-    ``terms``: hash of the settings now; ``consent``: value of ``CONSENT``; ``keys``: why there are none, empty = there are;
-    ``kill``: None = cannot be told; ``posture``: the published one when it is fresh.
+    ``terms``: hash of the settings now; ``start_capital``: what the engine sizes by, USDT; ``stop_distance`` of the protective stop;
+    ``consent``: value of ``CONSENT``; ``keys``: why there are none, empty = there are; ``kill``: None = cannot be told; ``posture``: the
+    published one when it is fresh.
     """
 
     lane: str
@@ -48,6 +49,8 @@ class Facts:
     live: LiveConfig
     venue: str
     terms: str
+    start_capital: float
+    stop_distance: float = 0.0
     consent: str = ""
     loopback_only: bool = False
     keys: str = "not looked for"
@@ -143,7 +146,7 @@ def _reconciliation(facts: Facts) -> str:
 
 
 def _protection(facts: Facts) -> str:
-    return "" if facts.live.stop_distance > 0.0 else "live.stop_distance is 0: entries would have no stop at the exchange"
+    return "" if facts.stop_distance > 0.0 else "venue.stop_distance is 0: entries would have no stop at the exchange"
 
 
 def _kill(facts: Facts) -> str:
@@ -168,7 +171,10 @@ def _capital(facts: Facts) -> str:
     balance, most = facts.account.balance, facts.permit.capital
     if not balance > 0.0:
         return f"the account holds {balance:g} USDT"
-    return "" if balance <= most else f"the account holds {balance:g} USDT, permitted are {most:g}"
+    if not balance <= most:
+        return f"the account holds {balance:g} USDT, permitted are {most:g}"
+    start = facts.start_capital
+    return "" if start <= most else f"engine.start_capital sizes orders for {start:g} USDT, permitted are {most:g}"
 
 
 def _clock(facts: Facts) -> str:
@@ -186,11 +192,11 @@ GATES: Final[tuple[tuple[str, _Check, str], ...]] = (
     ("gate_file", _permit, "dolphin live sign --lane {lane} --capital USDT --days N --key FILE"),
     ("paper_record", _record, "let the lane run on paper, with dolphin parity-check each day, until its days are whole and clean"),
     ("reconciliation", _reconciliation, "set live.reconciliation = true"),
-    ("protection", _protection, "set live.stop_distance, e.g. 0.05"),
+    ("protection", _protection, "set venue.stop_distance, e.g. 0.05"),
     ("kill_switch", _kill, "dolphin release --reason TEXT, when it is safe"),
     ("posture", _posture, "dolphin up, and wait until dolphin posture says FRESH"),
     ("account", _account, "a key of USDT-M futures with trading allowed and no withdrawals; one-way position mode"),
-    ("capital", _capital, "move money off the account, or sign a gate file for more"),
+    ("capital", _capital, "move money off the account, lower engine.start_capital, or sign a gate file for more"),
     ("clock", _clock, "synchronise this machine's clock (NTP)"),
 )
 """Name, check (empty = holds, else why not) and mend of every gate."""

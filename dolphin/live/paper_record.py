@@ -28,6 +28,7 @@ class PaperRecord:
 class Wanted:
     """``days`` before ``today`` (YYYY-MM-DD), of an engine with the settings of hash ``engine``, bars of ``bar_seconds``.
 
+    ``demo``: bars of a demo exchange count too, because it is one that shall be traded on.
     ``parity`` of a date: what the comparison of that day found, empty = every decision equals, None = nobody has compared.
     """
 
@@ -36,6 +37,7 @@ class Wanted:
     engine: str
     bar_seconds: int
     parity: Callable[[str], str | None]
+    demo: bool = False
 
 
 @dataclass(slots=True)
@@ -55,7 +57,8 @@ class _Reading:
 
     days: dict[str, _Day] = field(default_factory=dict)
     engine: str = ""
-    speed: float = 0.0
+    speed: object = None
+    demo: bool = True
     safe_mode: bool = False
 
     def day(self, date: str) -> _Day:
@@ -78,7 +81,7 @@ def judge_records(records: Iterable[Record], wanted: Wanted) -> PaperRecord:
     """Count clean days back from yesterday.
 
     A day is whole when a bar closes every ``bar_seconds`` from its first to midnight, once each. A blemish: safe mode, an engine of
-    other settings, a replay (the market's time is not ours), a comparison that found a difference or was not made.
+    other settings, a replay (the market's time is not ours), bars of a demo exchange, a comparison that found a difference or was not made.
     """
     reading = _Reading()
     for record in records:
@@ -94,7 +97,7 @@ def judge_records(records: Iterable[Record], wanted: Wanted) -> PaperRecord:
 def _take(reading: _Reading, record: Record, wanted: Wanted) -> None:
     said = record.payload
     if record.kind == Kind.STARTED:
-        reading.engine, reading.speed = str(said.get("engine_hash", "")), float(said.get("speed", 0.0))
+        reading.engine, reading.speed, reading.demo = str(said.get("engine_hash", "")), said.get("speed"), bool(said.get("demo", True))
     elif record.kind == Kind.SAFE_MODE:
         reading.safe_mode = bool(said["engaged"])
         reading.day(_date(record.ts_ms)).blame(f"safe mode ({said['reason']})")
@@ -109,6 +112,8 @@ def _take(reading: _Reading, record: Record, wanted: Wanted) -> None:
             day.blame(f"the engine's settings were others ({reading.engine or 'not said'}, now {wanted.engine})")
         if reading.speed != 1.0:
             day.blame("a replay, or a market at another speed: only days of the living market count")
+        if reading.demo and not wanted.demo:
+            day.blame("the bars were a demo exchange's")
 
 
 def _wrong(day: _Day | None, date: str, wanted: Wanted) -> str:
