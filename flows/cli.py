@@ -15,6 +15,7 @@ from flows.cli_forewarner import forewarner_app
 from flows.cli_grid import add_grid_verbs
 from flows.cli_journal import journal_app
 from flows.cli_kill import add_kill_verbs
+from flows.cli_live import live_app
 from flows.cli_options import ConfigOption, SetOption, loaded_config
 from flows.cli_posture import add_posture_verb
 from flows.cli_runs import add_run_verbs
@@ -35,6 +36,7 @@ config_app = typer.Typer(help="Effective settings and where each comes from.", n
 app.add_typer(data_app, name="data")
 app.add_typer(forewarner_app, name="forewarner")
 app.add_typer(journal_app, name="journal")
+app.add_typer(live_app, name="live")
 app.add_typer(config_app, name="config")
 
 

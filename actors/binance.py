@@ -1,0 +1,148 @@
+"""Binance USDT-M through Nautilus' adapter: what the account says, and an execution client whose answers can be relied upon.
+
+Addresses are the adapter's own, or those of a demo exchange on this machine (``live.url``). Nothing here decides whether to trade:
+``dolphin.live.gates`` does, and whoever calls ``execution`` has asked it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from typing import Any, Final
+
+import msgspec
+from nautilus_trader.adapters.binance.common.enums import BinanceAccountType, BinanceEnvironment, BinanceErrorCode
+from nautilus_trader.adapters.binance.config import BinanceExecClientConfig, BinanceInstrumentProviderConfig
+from nautilus_trader.adapters.binance.factories import (
+    BinanceLiveExecClientFactory,
+    get_cached_binance_futures_instrument_provider,
+    get_cached_binance_http_client,
+)
+from nautilus_trader.adapters.binance.futures.execution import BinanceFuturesExecutionClient
+from nautilus_trader.adapters.binance.futures.http.account import BinanceFuturesAccountHttpAPI
+from nautilus_trader.adapters.binance.futures.http.market import BinanceFuturesMarketHttpAPI
+from nautilus_trader.adapters.binance.http.error import BinanceError, BinanceServerError, get_binance_error_code
+from nautilus_trader.common.component import LiveClock
+from nautilus_trader.config import LiveExecEngineConfig
+from nautilus_trader.core.nautilus_pyo3 import HttpError, HttpTimeoutError
+from nautilus_trader.model.identifiers import InstrumentId
+
+from dolphin.deployment import LiveConfig
+from dolphin.errors import MissingDependency
+from dolphin.live.gates import Account
+from dolphin.live.keys import ExchangeKeys
+
+__all__ = ["BinanceExecFactory", "ask_account", "execution", "reconciling"]
+
+KIND: Final = BinanceAccountType.USDT_FUTURES
+ASK_S: Final = 10.0
+"""An exchange that has not answered after so many seconds has not answered."""
+
+UNKNOWN_OUTCOME: Final = (
+    BinanceErrorCode.TIMEOUT,
+    BinanceErrorCode.UNEXPECTED_RESP,
+    BinanceErrorCode.UNKNOWN,
+    BinanceErrorCode.DISCONNECTED,
+)
+"""Error codes that leave open whether the order was taken."""
+
+
+class UnknownOutcome(Exception):
+    """The exchange's answer leaves open whether it took the order: not a rejection, the order is asked after."""
+
+
+class CertainExecutionClient(BinanceFuturesExecutionClient):
+    """Nautilus' client, except that an order counts as rejected only when the exchange has said so.
+
+    The adapter takes a 5xx or a timeout in the exchange's back end for a rejection. Such an order may rest or be filled all the same,
+    and Nautilus books no fill of a rejected order. Here it stays without an answer, and desk and engine ask after it. Sending it again
+    would be no remedy: Binance takes the id of a filled order a second time.
+    """
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self._submit_order_method = {kind: _certain(method) for kind, method in self._submit_order_method.items()}
+
+    async def _connect(self) -> None:
+        await super()._connect()
+        for instrument in self._instrument_provider.list_all():
+            self._cache.add_instrument(instrument)
+
+
+class BinanceExecFactory(BinanceLiveExecClientFactory):
+    """Makes ``CertainExecutionClient``."""
+
+    @staticmethod
+    def create(loop: Any, name: str, config: Any, msgbus: Any, cache: Any, clock: Any) -> CertainExecutionClient:
+        """As Nautilus asks for it."""
+        client = get_cached_binance_http_client(
+            clock=clock, account_type=KIND, api_key=config.api_key, api_secret=config.api_secret, base_url=config.base_url_http
+        )
+        provider = get_cached_binance_futures_instrument_provider(
+            client=client, clock=clock, account_type=KIND, config=config.instrument_provider, venue=config.venue
+        )
+        return CertainExecutionClient(
+            loop=loop, client=client, msgbus=msgbus, cache=cache, clock=clock, instrument_provider=provider, base_url_ws="",
+            config=config, account_type=KIND, name=name, environment=BinanceEnvironment.LIVE,
+            api_key=config.api_key, api_secret=config.api_secret,
+        )  # fmt: skip
+
+
+def execution(live: LiveConfig, keys: ExchangeKeys, symbols: tuple[str, ...], venue: str) -> BinanceExecClientConfig:
+    """Configuration of the execution client for perpetuals of ``symbols``. No order is ever sent twice: ``max_retries`` stays unset."""
+    ids = frozenset(InstrumentId.from_str(f"{symbol}-PERP.{venue}") for symbol in symbols)
+    socket = "ws" + live.url.removeprefix("http") if live.url else None
+    return BinanceExecClientConfig(
+        account_type=KIND, api_key=keys.key, api_secret=keys.secret, instrument_provider=BinanceInstrumentProviderConfig(load_ids=ids),
+        base_url_http=live.url or None, base_url_ws=f"{socket}/ws-fapi/v1" if socket else None, base_url_ws_stream=socket,
+        use_reduce_only=True, use_position_ids=False,
+    )  # fmt: skip
+
+
+def reconciling(live: LiveConfig) -> LiveExecEngineConfig:
+    """Orders and positions are compared with the exchange's at the start, every 5 and 10 seconds, and when an answer is missing."""
+    return LiveExecEngineConfig(
+        reconciliation=live.reconciliation, open_check_interval_secs=5.0, position_check_interval_secs=10.0,
+        reconciliation_startup_delay_secs=1.0,
+    )  # fmt: skip
+
+
+async def ask_account(live: LiveConfig, keys: ExchangeKeys) -> Account:
+    """Balance, position mode, permission and time of the exchange. Raises ``MissingDependency`` naming the kind of failure, no more."""
+    clock = LiveClock()
+    client = get_cached_binance_http_client(
+        clock=clock, account_type=KIND, api_key=keys.key, api_secret=keys.secret, base_url=live.url or None
+    )
+    account, market = BinanceFuturesAccountHttpAPI(client, clock, KIND), BinanceFuturesMarketHttpAPI(client, KIND)
+    try:
+        async with asyncio.timeout(ASK_S):
+            await market.request_server_time()  # the first call opens the connection: its time is not measured
+            before = clock.timestamp_ms()
+            server = await market.request_server_time()
+            skew = server - 0.5 * (before + clock.timestamp_ms())
+            mode = await account.query_futures_hedge_mode()
+            info = await account.query_futures_account_info()
+    except BinanceError as error:
+        raise MissingDependency(
+            f"the exchange refuses (HTTP {error.status}, code {_code(error)}): {live.url or 'Binance USDT-M'}"
+        ) from None
+    except (HttpError, HttpTimeoutError, OSError, msgspec.MsgspecError) as error:
+        raise MissingDependency(f"the exchange does not answer ({type(error).__name__}): {live.url or 'Binance USDT-M'}") from None
+    balance = max(float(info.totalWalletBalance or 0), float(info.totalMarginBalance or 0))
+    return Account(balance=balance, one_way=not mode.dualSidePosition, can_trade=info.canTrade, skew_ms=skew)
+
+
+def _certain(submit: Callable[..., Awaitable[None]]) -> Callable[..., Awaitable[None]]:
+    async def submitted(*args: Any) -> None:
+        try:
+            await submit(*args)
+        except BinanceError as error:
+            if isinstance(error, BinanceServerError) or get_binance_error_code(error) in UNKNOWN_OUTCOME:
+                raise UnknownOutcome(f"HTTP {error.status}, code {_code(error)}") from None
+            raise
+
+    return submitted
+
+
+def _code(error: BinanceError) -> str:
+    return str(error.message.get("code", "none")) if isinstance(error.message, dict) else "none"
