@@ -1,7 +1,7 @@
 """Binance USDT-M through Nautilus' adapter: what the account says, and an execution client whose answers can be relied upon.
 
 Addresses are the adapter's own, or those of a demo exchange on this machine (``live.url``). Nothing here decides whether to trade:
-``dolphin.live.gates`` does, and whoever calls ``execution`` has asked it.
+``dolphin.live.gates`` does, and ``execution`` asks for what only it gives.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ from nautilus_trader.model.identifiers import InstrumentId
 
 from dolphin.deployment import LiveConfig
 from dolphin.errors import MissingDependency
-from dolphin.live.gates import Account
+from dolphin.live.gates import Account, Admission
 from dolphin.live.keys import ExchangeKeys
 
 __all__ = ["BinanceExecFactory", "ask_account", "execution", "reconciling"]
@@ -88,9 +88,10 @@ class BinanceExecFactory(BinanceLiveExecClientFactory):
         )  # fmt: skip
 
 
-def execution(live: LiveConfig, keys: ExchangeKeys, symbols: tuple[str, ...], venue: str) -> BinanceExecClientConfig:
+def execution(admission: Admission, symbols: tuple[str, ...]) -> BinanceExecClientConfig:
     """Configuration of the execution client for perpetuals of ``symbols``. No order is ever sent twice: ``max_retries`` stays unset."""
-    ids = frozenset(InstrumentId.from_str(f"{symbol}-PERP.{venue}") for symbol in symbols)
+    live, keys = admission.live, admission.keys
+    ids = frozenset(InstrumentId.from_str(f"{symbol}-PERP.{admission.permit.venue}") for symbol in symbols)
     socket = "ws" + live.url.removeprefix("http") if live.url else None
     return BinanceExecClientConfig(
         account_type=KIND, api_key=keys.key, api_secret=keys.secret, instrument_provider=BinanceInstrumentProviderConfig(load_ids=ids),

@@ -11,7 +11,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from dolphin.deployment import LiveConfig
-from dolphin.live.gates import GATES, Account, Facts, consent_of, examine, is_loopback, refusals
+from dolphin.errors import ConfigError
+from dolphin.live.gates import GATES, Account, Facts, admit, consent_of, examine, is_loopback, refusals
+from dolphin.live.keys import ExchangeKeys
 from dolphin.live.paper_record import PaperRecord
 from dolphin.live.permit import Permit
 from dolphin.types import Posture
@@ -19,6 +21,7 @@ from dolphin.types import Posture
 NOW = 1_764_000_000_000
 PERMIT = Permit(lane="BLUE", venue="BINANCE", capital=1_000.0, terms="abc", issued_ms=NOW - 1, expires_ms=NOW + 1)
 ACCOUNT = Account(balance=900.0, one_way=True, can_trade=True, skew_ms=-20.0)
+KEYS = ExchangeKeys("canary-key", "canary-secret")
 LIVE = LiveConfig(mode="live", url="http://127.0.0.1:1234")
 OPEN = Facts(
     lane="BLUE", now_ms=NOW, live=LIVE, venue="BINANCE", terms="abc", start_capital=1_000.0, stop_distance=0.05,
@@ -92,6 +95,20 @@ def test_live_is_open_only_when_all_hold(broken, data):
     for gate in sorted(broken):
         change |= data.draw(st.sampled_from(SHUT[gate]))
     assert set(names(refusals(changed(change)))) == broken
+
+
+@pytest.mark.parametrize(("gate", "change"), ONE_BY_ONE, ids=[f"{gate}-{i}" for i, (gate, _) in enumerate(ONE_BY_ONE)])
+def test_no_way_to_the_exchange_is_made_when_one_gate_does_not_hold(gate, change):
+    with pytest.raises(ConfigError, match=rf"1 of 13 gates do not hold: {gate}: .+ -> .+") as refused:
+        admit(changed(change), KEYS)
+    assert refused.value.exit_code == 2
+
+
+def test_the_way_to_the_exchange_ends_with_the_permission():
+    admission = admit(OPEN, KEYS)
+    assert not admission.over(NOW)
+    assert admission.over(PERMIT.expires_ms)
+    assert "canary" not in repr(admission)
 
 
 def test_nothing_is_known_nothing_holds_but_the_safe_settings():

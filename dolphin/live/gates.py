@@ -13,11 +13,26 @@ from typing import Final
 from urllib.parse import urlsplit
 
 from dolphin.deployment import LiveConfig
+from dolphin.errors import ConfigError
+from dolphin.live.keys import ExchangeKeys
 from dolphin.live.paper_record import PaperRecord
 from dolphin.live.permit import Permit
 from dolphin.types import Posture
 
-__all__ = ["CONSENT", "GATES", "LOOPBACK_ONLY", "Account", "Facts", "Finding", "consent_of", "examine", "is_loopback", "refusals"]
+__all__ = [
+    "CONSENT",
+    "GATES",
+    "LOOPBACK_ONLY",
+    "Account",
+    "Admission",
+    "Facts",
+    "Finding",
+    "admit",
+    "consent_of",
+    "examine",
+    "is_loopback",
+    "refusals",
+]
 
 CONSENT: Final = "DOLPHIN_LIVE"
 """Environment variable whose value must be ``consent_of(lane)``."""
@@ -71,6 +86,19 @@ class Finding:
     mend: str
 
 
+@dataclass(frozen=True, slots=True)
+class Admission:
+    """What an order path to an exchange is built from. Only ``admit`` makes one."""
+
+    live: LiveConfig
+    permit: Permit
+    keys: ExchangeKeys
+
+    def over(self, now_ms: int) -> bool:
+        """Whether the permission has ended: from then on nothing is entered."""
+        return not now_ms < self.permit.expires_ms
+
+
 type _Check = Callable[[Facts], str]
 
 
@@ -98,6 +126,15 @@ def examine(facts: Facts) -> tuple[Finding, ...]:
 def refusals(facts: Facts) -> tuple[Finding, ...]:
     """The gates that do not hold; live trading is open when there are none."""
     return tuple(finding for finding in examine(facts) if not finding.holds)
+
+
+def admit(facts: Facts, keys: ExchangeKeys) -> Admission:
+    """The way to the exchange, when every gate holds. Raises ``ConfigError`` naming each that does not, with its mend."""
+    shut = refusals(facts)
+    if shut or isinstance(facts.permit, str):
+        told = "; ".join(f"{finding.gate}: {finding.found} -> {finding.mend}" for finding in shut)
+        raise ConfigError(f"live trading is off, {len(shut)} of {len(GATES)} gates do not hold: {told}")
+    return Admission(facts.live, facts.permit, keys)
 
 
 def _mode(facts: Facts) -> str:
