@@ -7,7 +7,8 @@ Addresses are the adapter's own, or those of a demo exchange on this machine (``
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+import math
+from collections.abc import Awaitable, Callable, Iterable
 from typing import Any, Final
 
 import msgspec
@@ -25,14 +26,16 @@ from nautilus_trader.adapters.binance.http.error import BinanceError, BinanceSer
 from nautilus_trader.common.component import LiveClock
 from nautilus_trader.config import LiveExecEngineConfig
 from nautilus_trader.core.nautilus_pyo3 import HttpError, HttpTimeoutError
-from nautilus_trader.model.identifiers import InstrumentId
+from nautilus_trader.live.data_client import LiveMarketDataClient
+from nautilus_trader.model.data import QuoteTick
+from nautilus_trader.model.identifiers import ClientId, InstrumentId, Venue
 
 from dolphin.deployment import LiveConfig
 from dolphin.errors import MissingDependency
 from dolphin.live.gates import Account, Admission
 from dolphin.live.keys import ExchangeKeys
 
-__all__ = ["BinanceExecFactory", "ask_account", "execution", "reconciling"]
+__all__ = ["BinanceExecFactory", "BinanceQuotes", "ask_account", "execution", "reconciling"]
 
 KIND: Final = BinanceAccountType.USDT_FUTURES
 ASK_S: Final = 10.0
@@ -69,15 +72,55 @@ class CertainExecutionClient(BinanceFuturesExecutionClient):
             self._cache.add_instrument(instrument)
 
 
+class BinanceQuotes(LiveMarketDataClient):
+    """Best bid and ask of ``symbols``, fetched when ``refresh`` is called: a lane needs a price of now at its bars, not a stream."""
+
+    def __init__(self, admission: Admission, symbols: tuple[str, ...], loop: Any, msgbus: Any, cache: Any, clock: Any) -> None:
+        client = _client(clock, admission.live, admission.keys)
+        ids = {symbol: InstrumentId.from_str(f"{symbol}-PERP.{admission.permit.venue}") for symbol in symbols}
+        provider = get_cached_binance_futures_instrument_provider(
+            client=client, clock=clock, account_type=KIND, config=_instruments(ids.values()), venue=Venue(admission.permit.venue)
+        )
+        super().__init__(
+            loop=loop, client_id=ClientId("QUOTES"), venue=None, instrument_provider=provider, msgbus=msgbus, cache=cache, clock=clock
+        )
+        self._ids, self._market = ids, BinanceFuturesMarketHttpAPI(client, KIND)
+
+    async def _connect(self) -> None:
+        await self._instrument_provider.initialize()
+        for instrument in self._instrument_provider.list_all():
+            self._handle_data(instrument)
+        await self.refresh()
+
+    async def _disconnect(self) -> None:
+        """Nothing to leave."""
+
+    async def _subscribe(self, command: Any) -> None:
+        """Quotes of all symbols come with every refresh."""
+
+    async def _unsubscribe(self, command: Any) -> None:
+        """Quotes of all symbols come with every refresh."""
+
+    async def refresh(self) -> None:
+        """One request for all symbols; a quote that is no price is left out."""
+        now = self._clock.timestamp_ns()
+        for book in await self._market.query_ticker_book():
+            instrument = self._cache.instrument(self._ids[book.symbol]) if book.symbol in self._ids else None
+            bid, ask = float(book.bidPrice or "nan"), float(book.askPrice or "nan")
+            if instrument is not None and 0.0 < bid <= ask < math.inf:
+                sizes = instrument.make_qty(float(book.bidQty or 0)), instrument.make_qty(float(book.askQty or 0))
+                prices = instrument.make_price(bid), instrument.make_price(ask)
+                self._handle_data(QuoteTick(instrument.id, *prices, *sizes, now, now))
+
+
 class BinanceExecFactory(BinanceLiveExecClientFactory):
     """Makes ``CertainExecutionClient``."""
 
     @staticmethod
     def create(loop: Any, name: str, config: Any, msgbus: Any, cache: Any, clock: Any) -> CertainExecutionClient:
         """As Nautilus asks for it."""
-        client = get_cached_binance_http_client(
-            clock=clock, account_type=KIND, api_key=config.api_key, api_secret=config.api_secret, base_url=config.base_url_http
-        )
+        keys = ExchangeKeys(config.api_key, config.api_secret)
+        client = _client(clock, LiveConfig(url=config.base_url_http or ""), keys)
         provider = get_cached_binance_futures_instrument_provider(
             client=client, clock=clock, account_type=KIND, config=config.instrument_provider, venue=config.venue
         )
@@ -91,10 +134,10 @@ class BinanceExecFactory(BinanceLiveExecClientFactory):
 def execution(admission: Admission, symbols: tuple[str, ...]) -> BinanceExecClientConfig:
     """Configuration of the execution client for perpetuals of ``symbols``. No order is ever sent twice: ``max_retries`` stays unset."""
     live, keys = admission.live, admission.keys
-    ids = frozenset(InstrumentId.from_str(f"{symbol}-PERP.{admission.permit.venue}") for symbol in symbols)
+    ids = [InstrumentId.from_str(f"{symbol}-PERP.{admission.permit.venue}") for symbol in symbols]
     socket = "ws" + live.url.removeprefix("http") if live.url else None
     return BinanceExecClientConfig(
-        account_type=KIND, api_key=keys.key, api_secret=keys.secret, instrument_provider=BinanceInstrumentProviderConfig(load_ids=ids),
+        account_type=KIND, api_key=keys.key, api_secret=keys.secret, instrument_provider=_instruments(ids),
         base_url_http=live.url or None, base_url_ws=f"{socket}/ws-fapi/v1" if socket else None, base_url_ws_stream=socket,
         use_reduce_only=True, use_position_ids=False,
     )  # fmt: skip
@@ -111,9 +154,7 @@ def reconciling(live: LiveConfig) -> LiveExecEngineConfig:
 async def ask_account(live: LiveConfig, keys: ExchangeKeys) -> Account:
     """Balance, position mode, permission and time of the exchange. Raises ``MissingDependency`` naming the kind of failure, no more."""
     clock = LiveClock()
-    client = get_cached_binance_http_client(
-        clock=clock, account_type=KIND, api_key=keys.key, api_secret=keys.secret, base_url=live.url or None
-    )
+    client = _client(clock, live, keys)
     account, market = BinanceFuturesAccountHttpAPI(client, clock, KIND), BinanceFuturesMarketHttpAPI(client, KIND)
     try:
         async with asyncio.timeout(ASK_S):
@@ -131,6 +172,17 @@ async def ask_account(live: LiveConfig, keys: ExchangeKeys) -> Account:
         raise MissingDependency(f"the exchange does not answer ({type(error).__name__}): {live.url or 'Binance USDT-M'}") from None
     balance = max(float(info.totalWalletBalance or 0), float(info.totalMarginBalance or 0))
     return Account(balance=balance, one_way=not mode.dualSidePosition, can_trade=info.canTrade, skew_ms=skew)
+
+
+def _client(clock: Any, live: LiveConfig, keys: ExchangeKeys) -> Any:
+    """One for all parts of a node: they share the exchange's limits."""
+    return get_cached_binance_http_client(
+        clock=clock, account_type=KIND, api_key=keys.key, api_secret=keys.secret, base_url=live.url or None
+    )
+
+
+def _instruments(ids: Iterable[InstrumentId]) -> BinanceInstrumentProviderConfig:
+    return BinanceInstrumentProviderConfig(load_ids=frozenset(ids))
 
 
 def _certain(submit: Callable[..., Awaitable[None]]) -> Callable[..., Awaitable[None]]:

@@ -48,6 +48,8 @@ class OrderLimits:
     """Checks of one lane; remembers when orders were sent."""
 
     config: VenueConfig
+    needs_quote: bool = False
+    """Refuse an entry when no quote of now is known, as on a real venue; a simulated one has quotes after the order only."""
     _sent: deque[int] = field(default_factory=deque)
 
     def sent(self, ts: int) -> None:
@@ -61,6 +63,8 @@ class OrderLimits:
         newest quote, NaN when there is none yet.
         """
         notional = quantity * close
+        if self.needs_quote and not quote > 0.0:
+            return Denial.PRICE_SANITY
         if not (0.0 < close < math.inf) or abs(quote / close - 1.0) > self.config.price_band:
             return Denial.PRICE_SANITY
         if not quantity > 0.0 or quantity < bounds[0]:
