@@ -21,7 +21,7 @@ from dolphin.storage.journal_records import canonical
 
 __all__ = ["Recovery", "recover"]
 
-KINDS = (Kind.BAR, Kind.TRADE, Kind.DAY_RESULT, Kind.SNAPSHOT)
+KINDS = (Kind.BAR, Kind.TRADE, Kind.DAY_RESULT, Kind.SNAPSHOT, Kind.DAY_SNAPSHOT)
 SNAPSHOTS = 3
 """Newest snapshots that the journal keeps bytes of."""
 PAGE = 500
@@ -64,8 +64,8 @@ def recover(lane: Lane, journal: JournalReader, log: ScanLog) -> Recovery | None
 
 def _restored(lane: Lane, journal: JournalReader) -> int:
     """Restore the newest snapshot that is whole; its seq."""
-    found = journal.tail(SNAPSHOTS, Kind.SNAPSHOT)
-    for record in reversed(found):
+    found = [record for kind in (Kind.SNAPSHOT, Kind.DAY_SNAPSHOT) for record in journal.tail(SNAPSHOTS, kind)]
+    for record in sorted(found, key=lambda record: -record.seq):
         try:
             lane.restore(record.payload, journal.attachment(record.seq))
         except MalformedFile:
