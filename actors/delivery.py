@@ -56,6 +56,11 @@ class Quotes:
             return []
         return [quote for name in sorted(self._active) if (quote := self._again(name, ts)) is not None]
 
+    def again(self, ts: int) -> list[QuoteTick]:
+        """The newest quotes of active names, an order's way after ``ts`` (ns)."""
+        newest = [self._newest[name] for name in sorted(self._active) if name in self._newest]
+        return [_at(quote, ts + self._after) for quote in newest]
+
     def _price(self, symbol: str, tick: Snapshot, after: Snapshot | None) -> float:
         """Close of the bar; with ``venue.drift`` moved on the straight line to the next one by the time that an order is under way. NaN =
         no price."""
@@ -89,7 +94,7 @@ class Quotes:
         if quote is None or quote.ts_event != ts + self._after:
             return None
         self._until = late
-        return QuoteTick(quote.instrument_id, quote.bid_price, quote.ask_price, quote.bid_size, quote.ask_size, late, late)
+        return _at(quote, late)
 
 
 class Delivery(Quotes):
@@ -111,6 +116,10 @@ class Delivery(Quotes):
                 yield found
             if again := self.second(ts):
                 yield again
+
+
+def _at(quote: QuoteTick, ts: int) -> QuoteTick:
+    return QuoteTick(quote.instrument_id, quote.bid_price, quote.ask_price, quote.bid_size, quote.ask_size, ts, ts)
 
 
 def _ticks(days: Iterable[DayRows]) -> Iterator[Snapshot]:

@@ -37,12 +37,14 @@ class LaneLog(DeskLog):
     def __init__(self, records: Records) -> None:
         self._records = records
         self.last_fill: dict[str, Any] | None = None
+        self.reason = ""
+        """Of the orders that follow, when it is not their purpose."""
         self.now = 0
         """ms of the newest bar: a settlement's time."""
 
     def sent(self, intent: Intent) -> None:
         order = {"client_order_id": intent.client_order_id, "symbol": intent.symbol, "side": intent.side, "quantity": intent.quantity}
-        how = {"order_type": intent.style, "reduce_only": intent.purpose == "EXIT", "reason": intent.purpose, "close": intent.close}
+        how = {"order_type": intent.style, "reduce_only": intent.purpose == "EXIT", "reason": self.reason or intent.purpose, "close": intent.close}
         self._records.add(Entry(Kind.ORDER_INTENT, order | how, intent.ts // MS))
         self._records.flush()
 

@@ -1,9 +1,8 @@
 """Order desk of one lane: the engine's entries and exits become orders, and what the venue really did is kept beside them.
 
 At most one round trip (``Trip``) is under way. After every event the desk books fills, compares the venue's position with its own and
-drives the trip towards what the engine wants. Where positions differ, or an order stays without an answer, the lane is in *safe mode*:
-no entry is sent, loudly, until an operator releases it; exits go on. A fill that comes when its trip has ended already is a trip of its
-own, without an engine's wish behind it, and is closed at once.
+drives the trip towards what the engine wants. Where positions differ, or an order has no answer, the lane is in *safe mode*: no entry is
+sent, loudly, until an operator releases it; exits go on. A fill that comes when its trip has ended is a trip of its own, closed at once.
 """
 
 from __future__ import annotations
@@ -74,7 +73,7 @@ class OrderDesk:
             self.queued = dict(entry)
             self._hurry(self.trip)
             return
-        trip = self._trip(entry)
+        trip = Trip.of(entry, self.view.step(str(entry["asset"])), self.strategy.config.lane)
         instrument = self.instrument(trip.symbol)
         denial = self._denial(trip, instrument)
         if denial or instrument is None:
@@ -87,7 +86,8 @@ class OrderDesk:
     def leave(self, trade: Mapping[str, Any]) -> None:
         """Close what the engine has just closed. Whatever was refused or is held: afterwards nothing is wanted any more."""
         if self.queued is not None:
-            self._refuse(self._trip(self.queued), Denial.POSITION_OPEN)
+            queued = Trip.of(self.queued, self.view.step(str(self.queued["asset"])), self.strategy.config.lane)
+            self._refuse(queued, Denial.POSITION_OPEN)
             self.queued = None
         trip, self.refused = self.refused, None
         if trip is not None:
@@ -146,6 +146,13 @@ class OrderDesk:
         if self.trip is not None and self.trip.symbol == symbol:
             self.trip.funding += amount
 
+    def flatten(self) -> None:
+        """Close what is held, and want no more of it; the engine's own exit settles it later."""
+        for trip in self._trips():
+            if not trip.leaving:
+                trip.leaving, trip.rest, trip.denied = True, 0.0, "FLATTENED"
+                self._hurry(trip)
+
     def compare(self) -> None:
         """Compare the venue's open positions with ours; any difference is safe mode. From the first time on, with every position event."""
         if not self._listening:
@@ -199,9 +206,7 @@ class OrderDesk:
         quantity, price, fee = float(event.last_qty), float(event.last_px), event.commission.as_double()
         selling, key = event.order_side == OrderSide.SELL, intent.client_order_id
         self.totals.add(quantity, price, fee, selling)
-        trip = self._owner(key)
-        if trip is None and intent.purpose == "ENTRY":
-            trip = self._late(intent)
+        trip = self._owner(key) or (self._late(intent) if intent.purpose == "ENTRY" else None)
         if trip is None:
             return
         usual = intent.purpose == "ENTRY" or selling == (trip.direction > 0)
@@ -311,9 +316,6 @@ class OrderDesk:
         else:
             self._drive(trip)
 
-    def _trip(self, entry: Mapping[str, Any]) -> Trip:
-        return Trip.of(entry, self.view.step(str(entry["asset"])), self.strategy.config.lane)
-
     def _refuse(self, trip: Trip, denial: Denial) -> None:
         trip.denied = denial.value
         self.totals.denied[trip.denied] = self.totals.denied.get(trip.denied, 0) + 1
@@ -321,18 +323,15 @@ class OrderDesk:
         self.strategy.log.warning(f"entry of {trip.symbol} not sent: {trip.denied}")
 
     def _send(self, trip: Trip, purpose: str, quantity: float) -> None:
-        instrument = self.instrument(trip.symbol)
-        if instrument is None:
+        if (instrument := self.instrument(trip.symbol)) is None:
             return
         selling = (trip.direction * quantity < 0) == (purpose == "ENTRY")
         side = OrderSide.SELL if selling else OrderSide.BUY
         amount, factory, reduce = order_quantity(instrument, abs(quantity)), self.strategy.order_factory, purpose == "EXIT"
         named = {"reduce_only": reduce, "tags": [purpose], "client_order_id": ClientOrderId(f"{trip.key}-{len(trip.orders) + 1}")}
         if self.strategy.clock.timestamp_ns() < trip.patience:
-            quote = self.strategy.cache.quote_tick(instrument.id)
-            if quote is None or quote.ts_event < trip.since:
+            if (touch := self.view.touch(trip.symbol, selling, trip.since)) is None:
                 return
-            touch = quote.ask_price if selling else quote.bid_price
             order = factory.limit(instrument.id, side, amount, touch, post_only=True, **named)
         else:
             order = factory.market(instrument.id, side, amount, **named)
@@ -364,10 +363,9 @@ class OrderDesk:
     def _follow(self, intent: Intent) -> None:
         """Move a maker order to the touch."""
         order = self.strategy.cache.order(ClientOrderId(intent.client_order_id))
-        quote = self.strategy.cache.quote_tick(order.instrument_id) if order is not None else None
-        if order is None or quote is None or order.status != OrderStatus.ACCEPTED:
+        touch = self.view.touch(intent.symbol, intent.side == "SELL")
+        if order is None or touch is None or order.status != OrderStatus.ACCEPTED:
             return
-        touch = quote.ask_price if intent.side == "SELL" else quote.bid_price
         if order.price != touch:
             self.strategy.modify_order(order, price=touch)
 
@@ -393,10 +391,10 @@ class OrderDesk:
         elif intent.asked == 2:
             again = intent.cancelling
             self.enter_safe_mode(f"NO_ANSWER {key}")
-            if again:
-                self._answers.expect(intent)
-                cancel_again(self.strategy, order)
-            else:
+            if not again:
                 self._cancel(intent)
+                return
+            self._answers.expect(intent)
+            cancel_again(self.strategy, order)
         else:
             self._end(trip, intent)

@@ -19,7 +19,7 @@ from typing import Annotated, Any, Literal, get_args, get_type_hints
 import msgspec
 from msgspec import Meta, Struct
 
-from dolphin.deployment import AlertsConfig, FeedConfig, GridConfig, ServicesConfig, SupervisionConfig
+from dolphin.deployment import AlertsConfig, FeedConfig, GridConfig, PaperConfig, ServicesConfig, SupervisionConfig
 from dolphin.errors import ConfigError
 
 __all__ = [
@@ -170,6 +170,7 @@ class Settings(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     venue: VenueConfig = VenueConfig()
     survival: SurvivalConfig = SurvivalConfig()
     services: ServicesConfig = ServicesConfig()
+    paper: PaperConfig = PaperConfig()
     feed: FeedConfig = FeedConfig()
     alerts: AlertsConfig = AlertsConfig()
     supervision: SupervisionConfig = SupervisionConfig()
@@ -194,6 +195,7 @@ SECTIONS: Mapping[str, type[Struct]] = {
     "venue": VenueConfig,
     "survival": SurvivalConfig,
     "services": ServicesConfig,
+    "paper": PaperConfig,
     "feed": FeedConfig,
     "alerts": AlertsConfig,
     "supervision": SupervisionConfig,

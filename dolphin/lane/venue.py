@@ -6,15 +6,25 @@ from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from typing import Any
 
+from msgspec import Struct
+
 from dolphin.lane.inputs import Inputs
 from dolphin.lane.lane import Lane
 from dolphin.lane.records import Records
 from dolphin.lane.scan_log import ScannedBar
 
-__all__ = ["NoVenue", "Venue", "VenueState"]
+__all__ = ["NoVenue", "Venue", "VenueFacts", "VenueState"]
 
 type VenueState = dict[str, Any]
 """JSON of a snapshot: what a venue without a position must be told to go on as if nothing had happened."""
+
+
+class VenueFacts(Struct, frozen=True, kw_only=True):
+    """``account``: balance with the open position marked, USDT; ``position``: symbol, signed quantity, entry price, unrealised USDT."""
+
+    account: float | None = None
+    position: dict[str, Any] | None = None
+    last_fill: dict[str, Any] | None = None
 
 
 class Venue(ABC):
@@ -44,9 +54,9 @@ class Venue(ABC):
         """For a snapshot, when ``flat``."""
         return {}
 
-    def facts(self) -> dict[str, Any]:
-        """For an operator: account, position, last fill."""
-        return {}
+    def facts(self) -> VenueFacts:
+        """For an operator."""
+        return VenueFacts()
 
     def leave(self) -> None:  # noqa: B027
         """The lane has closed positions between bars (``lane.closed``)."""
