@@ -13,8 +13,6 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
 
-from nautilus_trader.core.uuid import UUID4
-from nautilus_trader.execution.messages import CancelOrder
 from nautilus_trader.model.currencies import USDT
 from nautilus_trader.model.identifiers import InstrumentId, Venue
 from nautilus_trader.model.instruments import Instrument
@@ -55,6 +53,10 @@ class OrderLimits:
     def sent(self, ts: int) -> None:
         """Note an order sent at ``ts`` (ns)."""
         self._sent.append(ts)
+
+    def recent(self, ts: int) -> list[int]:
+        """When orders of the last minute before ``ts`` (ns) were sent."""
+        return [sent for sent in self._sent if sent > ts - MINUTE_NS]
 
     def deny(self, ts: int, quantity: float, close: float, equity: float, bounds: tuple[float, float], quote: float) -> Denial | None:
         """First limit that an entry of ``quantity`` at ``close`` (USDT) would break at ``ts`` (ns), or None.
@@ -102,19 +104,18 @@ class VenueView:
             return math.nan
         return 0.5 * float(quote.bid_price.as_double() + quote.ask_price.as_double())
 
+    def touch(self, symbol: str, selling: bool, since: int = 0) -> Any | None:
+        """Price at which a resting order would be first, None without a quote ``since`` (ns)."""
+        quote = self.strategy.cache.quote_tick(InstrumentId.from_str(f"{symbol}-PERP.{self.venue}"))
+        if quote is None or quote.ts_event < since:
+            return None
+        return quote.ask_price if selling else quote.bid_price
+
     def equity(self) -> float:
         """Balance of the account, USDT; 0 without one."""
         account = self.strategy.portfolio.account(self.venue)
         balance = account.balance_total(USDT) if account is not None else None
         return float(balance.as_double()) if balance is not None else 0.0
-
-    def cancel_again(self, order: Any) -> None:
-        """Nautilus sends no second cancel of an order whose first has no answer, so it is sent past the strategy."""
-        if not order.is_pending_cancel:
-            self.strategy.cancel_order(order)
-            return
-        names = self.strategy.trader_id, self.strategy.id, order.instrument_id, order.client_order_id, order.venue_order_id
-        self.strategy.msgbus.send("ExecEngine.execute", CancelOrder(*names, UUID4(), self.strategy.clock.timestamp_ns()))
 
     def open_orders(self) -> list[str]:
         """Ids of all orders that rest at the venue, whosever they are."""

@@ -12,6 +12,7 @@ from nautilus_trader.common.events import TimeEvent
 from nautilus_trader.model.enums import OrderSide, OrderStatus
 from nautilus_trader.model.identifiers import ClientOrderId
 
+from actors.answers import cancel_again
 from actors.limits import order_quantity
 from actors.trip import Intent, Trip
 
@@ -78,16 +79,14 @@ class Protection:
         side = OrderSide.SELL if trip.direction > 0 else OrderSide.BUY
         # of the whole entry, so that fills that follow are protected too: reduce-only closes no more than there is
         quantity = order_quantity(instrument, max(trip.quantity_model, trip.held))
-        order = strategy.order_factory.stop_market(instrument.id, side, quantity, trigger, reduce_only=True, tags=["STOP"])
-        key, now = str(order.client_order_id), strategy.clock.timestamp_ns()
+        key, now = f"{trip.key}-{len(trip.orders) + 1}", strategy.clock.timestamp_ns()
+        named = {"reduce_only": True, "tags": ["STOP"], "client_order_id": ClientOrderId(key)}
+        order = strategy.order_factory.stop_market(instrument.id, side, quantity, trigger, **named)
         trip.stop = key
         trip.orders.append(key)
         names = key, "STOP", trip.symbol, "SELL" if trip.direction > 0 else "BUY"
-        self.desk.intents[key] = Intent(*names, float(quantity), trip.last_close, now, "stop")
-        self.desk.totals.orders += 1
-        self.desk.limits.sent(now)
         self._alarm("stop", key, self._on_due)
-        strategy.submit_order(order)
+        self.desk.submit(order, Intent(*names, float(quantity), trip.last_close, now, "stop"))
 
     def _on_due(self, event: TimeEvent) -> None:
         """By now the venue has said that it has the stop."""
@@ -104,7 +103,7 @@ class Protection:
         if order is not None and not order.is_closed:
             self.desk.enter_safe_mode(f"STOP_STAYS {key} of {self._lifted.get(key)}: cancel it at the venue")
             self._alarm("lift", key, self._on_lifted)
-            self.desk.view.cancel_again(order)
+            cancel_again(self.desk.strategy, order)
 
     def _unprotected(self, trip: Trip, why: str) -> None:
         self.desk.enter_safe_mode(f"{why} {trip.symbol}: the position is closed at once")

@@ -100,7 +100,9 @@ class SensorReader:
         return float(grid.members)
 
     def _lane(self) -> Answer[LaneState | None]:
-        return self._view.lane(self._context.settings.services.lane)
+        """The lane that has lost most; one that is not known counts as that."""
+        found = [self._view.lane(name) for name in self._context.settings.paper.names]
+        return max(found, key=lambda answer: math.inf if answer.value is None else 1.0 - answer.value.equity / answer.value.peak)
 
     def _hours(self, *answers: Answer[Any]) -> float | None:
         """Age of the older one, hours on the market."""

@@ -42,6 +42,8 @@ class Context:
     alerts: Alerts
     metrics: Metrics
     log: logging.Logger
+    lane: str = ""
+    """Of a trader, where the deployment has several lanes: which one; empty: the first."""
 
     @property
     def replay(self) -> Replay | None:
@@ -72,8 +74,8 @@ class Service(ABC):
         self.beat = _nothing
 
     @classmethod
-    def writer(cls, settings: Settings) -> str:
-        """Name of the journal."""
+    def writer(cls, settings: Settings, lane: str = "") -> str:
+        """Name of the journal; ``lane``: of a trader."""
         return cls.name
 
     def start(self) -> None:  # noqa: B027  most services need nothing

@@ -19,7 +19,7 @@ from typing import Annotated, Any, Literal, get_args, get_type_hints
 import msgspec
 from msgspec import Meta, Struct
 
-from dolphin.deployment import AlertsConfig, FeedConfig, GridConfig, LiveConfig, ServicesConfig, SupervisionConfig
+from dolphin.deployment import AlertsConfig, FeedConfig, GridConfig, LiveConfig, PaperConfig, ServicesConfig, SupervisionConfig
 from dolphin.errors import ConfigError
 
 __all__ = [
@@ -132,6 +132,10 @@ class VenueConfig(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True)
         float, Meta(ge=0, le=0.5, description="protective stop at the venue, so far from the entry, fraction of the price; 0: none")
     ] = 0.0
     latency_ms: Annotated[float, Meta(ge=0.001, le=3_600_000, description="simulated venue: way of an order")] = 1.0
+    drift: Annotated[
+        bool,
+        Meta(description="backtest's venue: prices move towards the next close while an order is under way; a paper lane cannot know it"),
+    ] = False
     spread_bps: Annotated[float, Meta(ge=0, le=1000, description="simulated venue: spread of its quotes, bps of the close")] = 4.0
     stale_spread_bps: Annotated[float, Meta(ge=0, le=5000, description="simulated venue: spread where a bar has no price, bps")] = 100.0
 
@@ -170,6 +174,7 @@ class Settings(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     venue: VenueConfig = VenueConfig()
     survival: SurvivalConfig = SurvivalConfig()
     services: ServicesConfig = ServicesConfig()
+    paper: PaperConfig = PaperConfig()
     feed: FeedConfig = FeedConfig()
     live: LiveConfig = LiveConfig()
     alerts: AlertsConfig = AlertsConfig()
@@ -195,6 +200,7 @@ SECTIONS: Mapping[str, type[Struct]] = {
     "venue": VenueConfig,
     "survival": SurvivalConfig,
     "services": ServicesConfig,
+    "paper": PaperConfig,
     "feed": FeedConfig,
     "live": LiveConfig,
     "alerts": AlertsConfig,
