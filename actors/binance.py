@@ -55,7 +55,7 @@ class UnknownOutcome(Exception):
 
 
 class CertainExecutionClient(BinanceFuturesExecutionClient):
-    """Nautilus' client, except that an order counts as rejected only when the exchange has said so.
+    """Nautilus' client, except that an order counts as rejected only when the exchange has said so, and that fills count once.
 
     The adapter takes a 5xx or a timeout in the exchange's back end for a rejection. Such an order may rest or be filled all the same,
     and Nautilus books no fill of a rejected order. Here it stays without an answer, and desk and engine ask after it. Sending it again
@@ -65,6 +65,12 @@ class CertainExecutionClient(BinanceFuturesExecutionClient):
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self._submit_order_method = {kind: _certain(method) for kind, method in self._submit_order_method.items()}
+
+    def _get_cache_active_symbols(self) -> set[str]:
+        """As the exchange writes them. The adapter has both spellings, asks for BTCUSDT twice, counts its fills twice, and after a
+        reconnect Nautilus makes up an order that levels the difference.
+        """
+        return {symbol.removesuffix("-PERP") for symbol in super()._get_cache_active_symbols()}
 
     async def _connect(self) -> None:
         await super()._connect()

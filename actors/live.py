@@ -6,6 +6,7 @@ Its loop runs only while ``run`` is waited for, on the caller's thread: between 
 from __future__ import annotations
 
 import asyncio
+import os
 import signal
 from collections.abc import Coroutine
 from typing import Any, Final
@@ -43,7 +44,7 @@ class LiveNode:
         self.node = TradingNode(
             TradingNodeConfig(
                 environment=Environment.LIVE, trader_id=TraderId(f"DOLPHIN-{lane}"),
-                logging=LoggingConfig(log_level="WARNING", log_colors=False),
+                logging=LoggingConfig(log_level=os.environ.get("DOLPHIN_NODE_LOG", "WARNING"), log_colors=False),
                 exec_engine=reconciling(admission.live), exec_clients={venue: execution(admission, symbols)},
                 timeout_connection=ONCE_S, timeout_reconciliation=ONCE_S, timeout_portfolio=ONCE_S, timeout_disconnection=5.0,
                 timeout_post_stop=0.0,

@@ -1,7 +1,7 @@
 """A real live node in a process of its own, driven over stdin by one JSON command a line; it answers with what it sees, one JSON a line.
 
 ``python live_lane.py URL LANE STOP_DISTANCE``; keys come from the environment, as in life. Commands: ``enter`` (symbol, notional),
-``leave``, ``bar``, ``wait`` (seconds), ``stop``, ``kill`` (flatten at once), ``release`` (safe mode).
+``leave``, ``bar``, ``wait`` (seconds), ``flatten``, ``release`` (safe mode), ``stop``.
 """
 
 from __future__ import annotations
@@ -131,8 +131,9 @@ def main() -> None:
             break
         if what == "wait":
             lane.node.breathe(command["seconds"])
-        elif what == "release":
-            lane.actor.desk.release_safe_mode()
+        elif what in ("release", "flatten"):
+            (lane.actor.desk.flatten if what == "flatten" else lane.actor.desk.release_safe_mode)()
+            lane.node.breathe(0.3)
         else:
             getattr(lane, what)(**command)
         print(json.dumps(lane.told()), file=answers)
