@@ -44,7 +44,12 @@ class LaneLog(DeskLog):
 
     def sent(self, intent: Intent) -> None:
         order = {"client_order_id": intent.client_order_id, "symbol": intent.symbol, "side": intent.side, "quantity": intent.quantity}
-        how = {"order_type": intent.style, "reduce_only": intent.purpose == "EXIT", "reason": self.reason or intent.purpose, "close": intent.close}
+        how = {
+            "order_type": intent.style,
+            "reduce_only": intent.purpose == "EXIT",
+            "reason": self.reason or intent.purpose,
+            "close": intent.close,
+        }
         self._records.add(Entry(Kind.ORDER_INTENT, order | how, intent.ts // MS))
         self._records.flush()
 

@@ -21,7 +21,8 @@ from nautilus_trader.core.data import Data
 from nautilus_trader.live.node import TradingNode
 from nautilus_trader.model.currencies import USDT
 from nautilus_trader.model.data import CustomData, DataType
-from nautilus_trader.model.identifiers import TraderId, Venue as VenueId
+from nautilus_trader.model.identifiers import TraderId
+from nautilus_trader.model.identifiers import Venue as VenueId
 from nautilus_trader.model.instruments import Instrument
 
 from actors.backtest import LEVERAGE
@@ -38,8 +39,8 @@ from dolphin.config import VenueConfig
 from dolphin.errors import DolphinError
 from dolphin.lane.inputs import Inputs
 from dolphin.lane.lane import Lane
-from dolphin.lane.recovery import FLATTEN
 from dolphin.lane.records import Records
+from dolphin.lane.recovery import FLATTEN
 from dolphin.lane.scan_log import ScannedBar
 from dolphin.lane.venue import Venue, VenueFacts, VenueState
 from dolphin.types import BarResult
@@ -176,7 +177,9 @@ class PaperVenueNode(Venue):
         kernel.exec_engine.register_client(PaperVenue(self._orders.latency_ms, portfolio=kernel.portfolio, config=account, **parts))
         patient = max(self._orders.ack_timeout_s, PATIENT_BARS * (self.lane.bar_seconds or 60))
         orders = msgspec.structs.replace(self._orders, ack_timeout_s=patient)
-        config = DolphinActorConfig(lane=self._name, bar_seconds=self.lane.bar_seconds or 60, orders=orders, order_id_tag="000")
+        config = DolphinActorConfig(
+            lane="GREEN" if self.lane.direction > 0 else "BLUE", bar_seconds=self.lane.bar_seconds or 60, orders=orders, order_id_tag="000"
+        )
         self.actor = DolphinActor(config, self.lane.engine, decide=self._decide, log=self._log)
         # what Trader.add_strategy does, but with a clock that only bars move
         self._clock = TestClock()

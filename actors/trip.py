@@ -82,9 +82,10 @@ class Leg(Struct):
 class Trip(Struct):
     """From the engine's entry until the venue is flat again. Quantities are unsigned; ``direction`` as in the engine.
 
-    ``key``: how ids of its orders begin; ``last_close``: newest valid close of the asset; ``rest``: quantity of the entry that is still to be filled; ``denied``: why no order
-    was sent, or why the trip ended otherwise than by our exit. ``orders``: ids of all its orders, ``working``: of the one under way;
-    ``since``, ``patience``: from when to when (ns) maker orders are tried; ``paused``: an exit has failed, the next bar tries again.
+    ``key``: how ids of its orders begin; ``last_close``: newest valid close of the asset; ``rest``: quantity of the entry that is still
+    to be filled; ``denied``: why no order was sent, or why the trip ended otherwise than by our exit. ``orders``: ids of all its
+    orders, ``working``: of the one under way; ``since``, ``patience``: from when to when (ns) maker orders are tried; ``paused``: an exit
+    has failed, the next bar tries again.
     """
 
     symbol: str

@@ -130,7 +130,8 @@ class VenueConfig(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True)
     price_band: Annotated[float, Meta(gt=0, le=1, description="entry refused when quote and close differ by more, fraction")] = 0.05
     latency_ms: Annotated[float, Meta(ge=0.001, le=3_600_000, description="simulated venue: way of an order")] = 1.0
     drift: Annotated[
-        bool, Meta(description="backtest's venue: prices move towards the next close while an order is under way; a paper lane cannot know it")
+        bool,
+        Meta(description="backtest's venue: prices move towards the next close while an order is under way; a paper lane cannot know it"),
     ] = False
     spread_bps: Annotated[float, Meta(ge=0, le=1000, description="simulated venue: spread of its quotes, bps of the close")] = 4.0
     stale_spread_bps: Annotated[float, Meta(ge=0, le=5000, description="simulated venue: spread where a bar has no price, bps")] = 100.0
