@@ -66,8 +66,8 @@ class DolphinActor(Strategy):
         decide: Decider | None = None,
         log: DeskLog | None = None,
     ) -> None:
-        """``engine`` with layers attached already (default: a bare one); ``grid``: where results go; ``postures``: asked before every bar of
-        a stream (default: told by ``_on_posture_event``); ``decide`` in the stead of ``engine``; ``log`` hears of every order.
+        """``engine`` with layers attached already (default: a bare one); ``grid``: where results go; ``postures``: asked before every bar
+        of a stream (default: told by ``_on_posture_event``); ``decide`` in the stead of ``engine``; ``log`` hears of every order.
         """
         super().__init__(config)
         _check(config)

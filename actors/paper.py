@@ -177,7 +177,9 @@ class PaperVenueNode(Venue):
         kernel.exec_engine.register_client(PaperVenue(self._orders.latency_ms, portfolio=kernel.portfolio, config=account, **parts))
         patient = max(self._orders.ack_timeout_s, PATIENT_BARS * (self.lane.bar_seconds or 60))
         orders = msgspec.structs.replace(self._orders, ack_timeout_s=patient)
-        config = DolphinActorConfig(lane=self._name, bar_seconds=self.lane.bar_seconds or 60, orders=orders, order_id_tag="000")
+        config = DolphinActorConfig(
+            lane="GREEN" if self.lane.direction > 0 else "BLUE", bar_seconds=self.lane.bar_seconds or 60, orders=orders, order_id_tag="000"
+        )
         self.actor = DolphinActor(config, self.lane.engine, decide=self._decide, log=self._log)
         # what Trader.add_strategy does, but with a clock that only bars move
         self._clock = TestClock()

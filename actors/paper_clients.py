@@ -35,7 +35,7 @@ class PaperData(LiveMarketDataClient):
 
 
 class PaperVenue(SandboxExecutionClient):
-    """The sandbox with a way to it: a command arrives ``latency_ms`` after it was sent, at the first quote from then on, as in the backtest."""
+    """The sandbox with a way to it: a command arrives ``latency_ms`` after it was sent, with the first quote from then on."""
 
     def __init__(self, latency_ms: float, **given: Any) -> None:
         super().__init__(**given)

@@ -36,8 +36,10 @@ class LanePublisher:
         if not lane.last_ts or now < self._retry or (state == self._told and now < self._again):
             return
         date, mark = lane.date or lane.done, lane.mark
-        own = {"ts_ms": self._context.clock.wall_ms(), "equity": mark.equity, "peak": mark.peak, "date": date, "bar": lane.bar}
-        record = LaneState(**own, account=venue.account, position=venue.position, last_fill=venue.last_fill)
+        record = LaneState(
+            ts_ms=self._context.clock.wall_ms(), equity=mark.equity, peak=mark.peak, date=date, bar=lane.bar,
+            account=venue.account, position=venue.position, last_fill=venue.last_fill,
+        )  # fmt: skip
         try:
             if self._told is None or self._told[1] != lane.done:
                 self._context.outbox.flush()

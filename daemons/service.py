@@ -9,6 +9,7 @@ import logging
 import os
 import platform
 from abc import ABC, abstractmethod
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import ClassVar, Final
 
@@ -43,7 +44,9 @@ class Context:
     metrics: Metrics
     log: logging.Logger
     lane: str = ""
-    """Of a trader, where the deployment has several lanes: which one; empty: the first."""
+    """Of a trader: which one; empty: the first of the deployment."""
+    say: Callable[[str], None] | None = None
+    """Where a person watches; None: nobody does."""
 
     @property
     def replay(self) -> Replay | None:
@@ -64,6 +67,8 @@ class Service(ABC):
     """
 
     name: ClassVar[str]
+    lanes: ClassVar[tuple[str, ...]] = ()
+    """A service of which each lane has its own process: their names."""
     every_s: float = 1.0
     """Real seconds from the beginning of a step to the next one."""
 

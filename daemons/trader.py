@@ -15,6 +15,7 @@ import msgspec
 
 from daemons.gate import Gate
 from daemons.grid_book import GridOrderBook
+from daemons.lane_lines import line_of
 from daemons.patience import Patience
 from daemons.process import main
 from daemons.publisher import LanePublisher
@@ -43,6 +44,7 @@ class TraderService(Service):
     """One lane: bars from the scanner's journal through the engine into the lane's journal; decisions only."""
 
     name: ClassVar[str] = "trader"
+    lanes: ClassVar[tuple[str, ...]] = tuple(DIRECTIONS)
 
     def __init__(self, context: Context) -> None:
         super().__init__(context)
@@ -159,8 +161,10 @@ class TraderService(Service):
         if not entries:
             return
         self.context.journal.append_many(entries)
-        metrics = self.context.metrics
+        metrics, say = self.context.metrics, self.context.say
         for entry in entries:
+            if say is not None and (line := line_of(entry)):
+                say(line)
             if entry.kind is Kind.BAR:
                 metrics.bars_processed.inc()
                 metrics.fed()
