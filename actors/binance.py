@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import math
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable
 from typing import Any, Final
 
 import msgspec
@@ -25,11 +25,13 @@ from nautilus_trader.adapters.binance.futures.http.market import BinanceFuturesM
 from nautilus_trader.adapters.binance.http.error import BinanceError, BinanceServerError, get_binance_error_code
 from nautilus_trader.common.component import LiveClock
 from nautilus_trader.config import LiveExecEngineConfig
+from nautilus_trader.core.data import Data
 from nautilus_trader.core.nautilus_pyo3 import HttpError, HttpTimeoutError
 from nautilus_trader.live.data_client import LiveMarketDataClient
 from nautilus_trader.model.data import QuoteTick
-from nautilus_trader.model.identifiers import ClientId, InstrumentId, Venue
+from nautilus_trader.model.identifiers import InstrumentId, Venue
 
+from actors.delivery import CLIENT
 from dolphin.deployment import LiveConfig
 from dolphin.errors import MissingDependency
 from dolphin.live.gates import Account, Admission
@@ -38,6 +40,7 @@ from dolphin.live.keys import ExchangeKeys
 __all__ = ["BinanceExecFactory", "BinanceQuotes", "ask_account", "execution", "reconciling"]
 
 KIND: Final = BinanceAccountType.USDT_FUTURES
+ALL: Final = BinanceInstrumentProviderConfig(load_all=True)
 ASK_S: Final = 10.0
 """An exchange that has not answered after so many seconds has not answered."""
 
@@ -79,18 +82,13 @@ class CertainExecutionClient(BinanceFuturesExecutionClient):
 
 
 class BinanceQuotes(LiveMarketDataClient):
-    """Best bid and ask of ``symbols``, fetched when ``refresh`` is called: a lane needs a price of now at its bars, not a stream."""
+    """Best bid and ask of all perpetuals, fetched when ``refresh`` is called: a lane needs a price of now at its bars, not a stream."""
 
-    def __init__(self, admission: Admission, symbols: tuple[str, ...], loop: Any, msgbus: Any, cache: Any, clock: Any) -> None:
-        client = _client(clock, admission.live, admission.keys)
-        ids = {symbol: InstrumentId.from_str(f"{symbol}-PERP.{admission.permit.venue}") for symbol in symbols}
-        provider = get_cached_binance_futures_instrument_provider(
-            client=client, clock=clock, account_type=KIND, config=_instruments(ids.values()), venue=Venue(admission.permit.venue)
-        )
-        super().__init__(
-            loop=loop, client_id=ClientId("QUOTES"), venue=None, instrument_provider=provider, msgbus=msgbus, cache=cache, clock=clock
-        )
-        self._ids, self._market = ids, BinanceFuturesMarketHttpAPI(client, KIND)
+    def __init__(self, admission: Admission, loop: Any, msgbus: Any, cache: Any, clock: Any) -> None:
+        client, venue = _client(clock, admission.live, admission.keys), Venue(admission.permit.venue)
+        provider = get_cached_binance_futures_instrument_provider(client=client, clock=clock, account_type=KIND, config=ALL, venue=venue)
+        super().__init__(loop=loop, client_id=CLIENT, venue=None, instrument_provider=provider, msgbus=msgbus, cache=cache, clock=clock)
+        self._venue, self._market = venue, BinanceFuturesMarketHttpAPI(client, KIND)
 
     async def _connect(self) -> None:
         await self._instrument_provider.initialize()
@@ -102,16 +100,20 @@ class BinanceQuotes(LiveMarketDataClient):
         """Nothing to leave."""
 
     async def _subscribe(self, command: Any) -> None:
-        """Quotes of all symbols come with every refresh."""
+        """Quotes come with every refresh, snapshots by ``give``."""
 
     async def _unsubscribe(self, command: Any) -> None:
-        """Quotes of all symbols come with every refresh."""
+        """Quotes come with every refresh, snapshots by ``give``."""
+
+    def give(self, data: Data) -> None:
+        """Into the data engine's queue."""
+        self._handle_data(data)
 
     async def refresh(self) -> None:
         """One request for all symbols; a quote that is no price is left out."""
         now = self._clock.timestamp_ns()
         for book in await self._market.query_ticker_book():
-            instrument = self._cache.instrument(self._ids[book.symbol]) if book.symbol in self._ids else None
+            instrument = self._cache.instrument(InstrumentId.from_str(f"{book.symbol}-PERP.{self._venue}"))
             bid, ask = float(book.bidPrice or "nan"), float(book.askPrice or "nan")
             if instrument is not None and 0.0 < bid <= ask < math.inf:
                 sizes = instrument.make_qty(float(book.bidQty or 0)), instrument.make_qty(float(book.askQty or 0))
@@ -137,13 +139,12 @@ class BinanceExecFactory(BinanceLiveExecClientFactory):
         )  # fmt: skip
 
 
-def execution(admission: Admission, symbols: tuple[str, ...]) -> BinanceExecClientConfig:
-    """Configuration of the execution client for perpetuals of ``symbols``. No order is ever sent twice: ``max_retries`` stays unset."""
+def execution(admission: Admission) -> BinanceExecClientConfig:
+    """Configuration of the execution client. No order is ever sent twice: ``max_retries`` stays unset."""
     live, keys = admission.live, admission.keys
-    ids = [InstrumentId.from_str(f"{symbol}-PERP.{admission.permit.venue}") for symbol in symbols]
     socket = "ws" + live.url.removeprefix("http") if live.url else None
     return BinanceExecClientConfig(
-        account_type=KIND, api_key=keys.key, api_secret=keys.secret, instrument_provider=_instruments(ids),
+        account_type=KIND, api_key=keys.key, api_secret=keys.secret, instrument_provider=ALL,
         base_url_http=live.url or None, base_url_ws=f"{socket}/ws-fapi/v1" if socket else None, base_url_ws_stream=socket,
         use_reduce_only=True, use_position_ids=False,
     )  # fmt: skip
@@ -185,10 +186,6 @@ def _client(clock: Any, live: LiveConfig, keys: ExchangeKeys) -> Any:
     return get_cached_binance_http_client(
         clock=clock, account_type=KIND, api_key=keys.key, api_secret=keys.secret, base_url=live.url or None
     )
-
-
-def _instruments(ids: Iterable[InstrumentId]) -> BinanceInstrumentProviderConfig:
-    return BinanceInstrumentProviderConfig(load_ids=frozenset(ids))
 
 
 def _certain(submit: Callable[..., Awaitable[None]]) -> Callable[..., Awaitable[None]]:

@@ -36,7 +36,7 @@ ONCE_S: Final = 20.0
 class LiveNode:
     """The node of one lane. ``actor`` is registered, not started; ``start`` connects, reconciles and starts it."""
 
-    def __init__(self, lane: str, admission: Admission, symbols: tuple[str, ...], actor: DolphinActor) -> None:
+    def __init__(self, lane: str, admission: Admission, actor: DolphinActor) -> None:
         self.actor = actor
         self.loop = asyncio.new_event_loop()
         kept = [signal.getsignal(number) for number in SIGNALS]
@@ -45,7 +45,7 @@ class LiveNode:
             TradingNodeConfig(
                 environment=Environment.LIVE, trader_id=TraderId(f"DOLPHIN-{lane}"),
                 logging=LoggingConfig(log_level=os.environ.get("DOLPHIN_NODE_LOG", "WARNING"), log_colors=False),
-                exec_engine=reconciling(admission.live), exec_clients={venue: execution(admission, symbols)},
+                exec_engine=reconciling(admission.live), exec_clients={venue: execution(admission)},
                 timeout_connection=ONCE_S, timeout_reconciliation=ONCE_S, timeout_portfolio=ONCE_S, timeout_disconnection=5.0,
                 timeout_post_stop=0.0,
             ),
@@ -54,7 +54,7 @@ class LiveNode:
         self.node.add_exec_client_factory(venue, BinanceExecFactory)
         self.node.build()
         kernel = self.node.kernel
-        self.quotes = BinanceQuotes(admission, symbols, self.loop, kernel.msgbus, kernel.cache, kernel.clock)
+        self.quotes = BinanceQuotes(admission, self.loop, kernel.msgbus, kernel.cache, kernel.clock)
         kernel.data_engine.register_client(self.quotes)
         kernel.trader.add_strategy(actor)
         actor.desk.limits.needs_quote = True
@@ -78,14 +78,10 @@ class LiveNode:
 
     def refresh(self) -> bool:
         """Fetch the newest quotes of all symbols; False when there are none now, and then no entry is sent."""
-        return self.run(self._refresh())
+        return self.run(self.refreshed())
 
-    def stop(self) -> None:
-        """Disconnect and let go. Orders that rest, and the position, stay as they are."""
-        self.run(self.node.stop_async())
-        self.node.dispose()
-
-    async def _refresh(self) -> bool:
+    async def refreshed(self) -> bool:
+        """``refresh``, awaited."""
         try:
             async with asyncio.timeout(QUOTES_S):
                 await self.quotes.refresh()
@@ -93,3 +89,8 @@ class LiveNode:
             self.actor.log.warning(f"no quotes: {type(error).__name__}")
             return False
         return True
+
+    def stop(self) -> None:
+        """Disconnect and let go. Orders that rest, and the position, stay as they are."""
+        self.run(self.node.stop_async())
+        self.node.dispose()

@@ -55,6 +55,11 @@ class Protection:
             if not order.is_pending_cancel:
                 self.desk.strategy.cancel_order(order)
 
+    @property
+    def lifting(self) -> bool:
+        """Whether any stop that was lifted may still be at the venue."""
+        return any((order := self._order(key)) is not None and not order.is_closed for key in self._lifted)
+
     def working(self, symbol: str) -> bool:
         """Whether a stop that was lifted may still be at the venue."""
         self._lifted = {key: name for key, name in self._lifted.items() if (order := self._order(key)) is not None and not order.is_closed}

@@ -45,7 +45,7 @@ class LiveLane:
         orders = VenueConfig(stop_distance=distance, ack_timeout_s=4.0)
         self.actor = DolphinActor(DolphinActorConfig(lane=lane, bar_seconds=5, orders=orders, oms_type="NETTING"), engine=self.engine)  # type: ignore[arg-type]
         admission = Admission(LiveConfig(mode="live", url=url), permit, read_keys("", os.environ))
-        self.node = LiveNode(lane, admission, SYMBOLS, self.actor)
+        self.node = LiveNode(lane, admission, self.actor)
         self.entry: dict[str, Any] | None = None
         self.trades = 0
 

@@ -27,6 +27,7 @@ from dolphin.config import Settings, config_hash, load
 from dolphin.errors import DolphinError, MissingDependency
 from dolphin.grid.client import HazelcastGrid
 from dolphin.kernels._jit import cache_dir
+from dolphin.live.keys import secrets_of
 from dolphin.storage.journal import Journal, Kind, journal_path
 from dolphin.storage.lock import FileLock
 from dolphin.storage.publish import publish
@@ -34,6 +35,7 @@ from dolphin.storage.replay import Replay, read_replay
 from dolphin.storage.state import StateFolder
 from dolphin.telemetry.alerts import AlertKind, Alerts, Severity
 from dolphin.telemetry.metrics import Metrics
+from dolphin.telemetry.output import RedactedOutput
 from dolphin.telemetry.redaction import Redactor
 from dolphin.telemetry.sinks import sinks_of
 
@@ -100,8 +102,11 @@ def open_context(service: type[Service], state: StateFolder, opened: ExitStack, 
     opened.callback(lock.release)
     clock = RealClock(read_replay(state.replay))
     metrics = Metrics(clock.monotonic)
+    redact = Redactor(os.environ, secrets_of(settings.live.key_file, os.environ))
+    if settings.live.mode == "live":  # before anything can say a key: Nautilus writes past Python, too
+        opened.callback(RedactedOutput(redact).close)
     alerts = Alerts(
-        sinks_of(settings.alerts, os.environ), Redactor(os.environ), clock.monotonic,
+        sinks_of(settings.alerts, os.environ), redact, clock.monotonic,
         window_s=settings.alerts.window_s, queue=settings.alerts.queue, count=metrics.alert,
     )  # fmt: skip
     opened.callback(alerts.close, 2.0)

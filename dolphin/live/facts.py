@@ -50,7 +50,7 @@ def gather(
     """Everything that the gates look at; ``posture`` and ``account`` come from grid and exchange, or say why they did not."""
     return Facts(
         lane=lane, now_ms=now_ms, live=settings.live, venue=settings.venue.name, terms=terms_of(settings),
-        start_capital=settings.engine.start_capital, stop_distance=settings.venue.stop_distance,
+        start_capital=settings.paper.capital(lane) or settings.engine.start_capital, stop_distance=settings.venue.stop_distance,
         consent=environ.get(CONSENT, ""), loopback_only=bool(environ.get(LOOPBACK_ONLY)), keys=_keys(settings, environ),
         permit=_permit(settings, state, lane), record=_record(settings, state, lane, now_ms),
         kill=KillSwitch(state.kill).engaged(), posture=posture, account=account,

@@ -13,7 +13,7 @@ from msgspec import Struct
 from dolphin.errors import ConfigError
 from dolphin.storage.private_file import read_private
 
-__all__ = ["KEY", "SECRET", "ExchangeKeys", "read_keys"]
+__all__ = ["KEY", "SECRET", "ExchangeKeys", "read_keys", "secrets_of"]
 
 KEY: Final = "DOLPHIN_BINANCE_KEY"
 SECRET: Final = "DOLPHIN_BINANCE_SECRET"
@@ -51,3 +51,12 @@ def read_keys(key_file: str, environ: Mapping[str, str]) -> ExchangeKeys:
     if short:
         raise ConfigError(f"{place}: {' and '.join(short)} of the exchange missing or shorter than {LEAST} characters")
     return keys
+
+
+def secrets_of(key_file: str, environ: Mapping[str, str]) -> tuple[str, ...]:
+    """What must never be written anywhere; none where there are no keys."""
+    try:
+        keys = read_keys(key_file, environ)
+    except ConfigError:
+        return ()
+    return keys.key, keys.secret
