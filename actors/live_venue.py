@@ -13,6 +13,7 @@ from typing import Any, ClassVar, Final
 import msgspec
 from nautilus_trader.model.data import CustomData, DataType
 from nautilus_trader.model.enums import OrderType
+from nautilus_trader.model.identifiers import InstrumentId
 
 from actors.config import DolphinActorConfig
 from actors.data_types import Snapshot
@@ -67,11 +68,14 @@ class LiveVenue(PaperVenueNode):
     def open(self, state: Mapping[str, Any]) -> None:
         """Raises ``ConfigError`` when a gate does not hold, ``MissingDependency`` when the exchange cannot be connected or reconciled."""
         self._admission = self._admit_lane()
+        position = self.lane.engine.position
+        # what the exchange still has of the engine's position is this lane's, or Nautilus would let no reduce-only order close it
+        claims = [] if position is None else [InstrumentId.from_str(f"{position.asset}-PERP.{self._orders.name}")]
         # no order is larger than what the permitted capital carries, whatever the account holds later
         most = min(self._orders.max_notional, self._admission.permit.capital * self._orders.max_leverage)
         config = DolphinActorConfig(
             lane="GREEN" if self.lane.direction > 0 else "BLUE", bar_seconds=self.lane.bar_seconds or 60, order_id_tag="000",
-            orders=msgspec.structs.replace(self._orders, max_notional=most), oms_type="NETTING",
+            orders=msgspec.structs.replace(self._orders, max_notional=most), oms_type="NETTING", external_order_claims=claims,
         )  # fmt: skip
         self.actor = LiveActor(config, self.lane.engine, decide=self._decide, log=self._log)
         self.actor.before = lambda: self._take_up(list(state.get("orders", ())))

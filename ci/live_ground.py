@@ -18,7 +18,7 @@ from urllib.parse import urlencode
 
 import httpx
 
-__all__ = ["KEY", "SECRET", "Exchange", "Lane", "exchange_process", "lane_process"]
+__all__ = ["KEY", "SECRET", "Exchange", "Lane", "exchange_process", "lane_process", "trader_process"]
 
 CHECKOUT = Path(__file__).resolve().parent.parent
 KEY, SECRET = "cAnAryKey0123456789abcdefCANARY", "cAnArySecret0123456789abcdefCANARY"
@@ -76,6 +76,11 @@ class Lane:
         self.seen = self._hear()
         return self.seen
 
+    def kill(self) -> None:
+        """By kill -9."""
+        self.process.kill()
+        self.process.wait(20)
+
     def until(self, condition: Any, seconds: float = PATIENCE_S) -> dict[str, Any]:
         """Let bars pass until it holds of what the lane sees."""
         ends = time.monotonic() + seconds
@@ -100,7 +105,7 @@ def exchange_process(folder: Path, *options: str) -> Iterator[Exchange]:
     environment = _environment() | {"DOLPHIN_DEMO_KEY": KEY, "DOLPHIN_DEMO_SECRET": SECRET}
     command = [sys.executable, "-m", "daemons.demo_exchange", *usual, "--json"]
     with (folder / "exchange.log").open("w") as log:
-        process = subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=log, text=True)
+        process = subprocess.Popen(command, cwd=folder, env=environment, stdout=subprocess.PIPE, stderr=log, text=True)
         try:
             assert process.stdout is not None
             yield Exchange(json.loads(process.stdout.readline())["url"])
@@ -112,11 +117,26 @@ def exchange_process(folder: Path, *options: str) -> Iterator[Exchange]:
 
 @contextmanager
 def lane_process(folder: Path, url: str, lane: str = "BLUE", distance: float = 0.05, key: str = KEY) -> Iterator[Lane]:
-    """Everything that it says besides its answers is in ``lane.log``; it ends by its ``stop``, or is killed."""
-    environment = _environment() | {"DOLPHIN_BINANCE_KEY": key, "DOLPHIN_BINANCE_SECRET": SECRET}
-    command = [sys.executable, str(CHECKOUT / "ci" / "live_lane.py"), url, lane, str(distance)]
+    """A live node with scripted decisions. What it says besides its answers is in ``lane.log``; it ends by its ``stop``, or is killed."""
+    environment = {"DOLPHIN_BINANCE_KEY": key, "DOLPHIN_BINANCE_SECRET": SECRET}
+    with _driven(folder, environment, "live_lane.py", url, lane, str(distance)) as made:
+        yield made
+
+
+@contextmanager
+def trader_process(folder: Path, state: Path, environment: dict[str, str]) -> Iterator[Lane]:
+    """The trader of a live lane over bars that the test writes."""
+    with _driven(folder, environment, "live_trader.py", str(state)) as made:
+        yield made
+
+
+@contextmanager
+def _driven(folder: Path, environment: dict[str, str], script: str, *arguments: str) -> Iterator[Lane]:
+    command = [sys.executable, str(CHECKOUT / "ci" / script), *arguments]
     with (folder / "lane.log").open("a") as log:
-        process = subprocess.Popen(command, env=environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=log, text=True)
+        process = subprocess.Popen(
+            command, cwd=folder, env=_environment() | environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=log, text=True
+        )
         try:
             yield Lane(process)
         finally:

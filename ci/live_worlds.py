@@ -53,9 +53,9 @@ class LiveDeployment:
                 begin = int(dt.datetime.combine(date, dt.time(), dt.UTC).timestamp() * 1000)
                 journal.append_many([_bar(date.isoformat(), n, begin + (n + 1) * step) for n in range(DAY_MS // step)])
                 report = self.state.root / "parity" / f"parity-{lane}-{date}.json"
-                report.write_text(json.dumps({"date": date.isoformat(), "equal": True}))
+                report.write_text(json.dumps({"lane": lane, "date": date.isoformat(), "passed": True}))
 
-    def sign(self, capital: float = 10_000.0) -> None:
+    def sign(self, capital: float = 12_000.0) -> None:
         """A gate file for a week."""
         signed_gate(self.settings, self.state, "BLUE", capital, 7.0, self.signing_key)
 

@@ -29,8 +29,9 @@ MAX_BYTES: Final = 64 * 1024 * 1024
 class _Parity(Struct, frozen=True):
     """What is read of the report that `dolphin parity-check` leaves."""
 
+    lane: str
     date: str
-    equal: bool
+    passed: bool
 
 
 def gate_file(settings: Settings, state: StateFolder, lane: str) -> Path:
@@ -57,17 +58,22 @@ def gather(
     )  # fmt: skip
 
 
-def parity_of(state: StateFolder, lane: str, date: str) -> str | None:
-    """What the newest comparison of a lane's day found: empty = every decision equals, None = there is none that can be read."""
-    path = state.root / "parity" / f"parity-{lane}-{date}.json"
-    try:
-        with path.open("rb") as file:
-            found = msgspec.json.decode(file.read(MAX_BYTES), type=_Parity)
-    except (OSError, msgspec.MsgspecError, UnicodeDecodeError):
-        return None
-    if found.date != date:
-        return f"{path} is about {found.date[:10]}"
-    return "" if found.equal else f"a difference that nobody has explained: {path}"
+def parity_of(settings: Settings, state: StateFolder, lane: str, date: str) -> str | None:
+    """What the newest comparison of a lane's day found: empty = every decision equals, None = there is none that can be read.
+
+    Reports lie where `dolphin parity-check` leaves them (``<paths.runs>/parity``), or in the state folder's ``parity``.
+    """
+    names = [folder / f"parity-{name}-{date}.json" for folder in (state.root, Path(settings.paths.runs)) for name in (lane, lane.lower())]
+    for path in (name.parent / "parity" / name.name for name in names):
+        try:
+            with path.open("rb") as file:
+                found = msgspec.json.decode(file.read(MAX_BYTES), type=_Parity)
+        except (OSError, msgspec.MsgspecError, UnicodeDecodeError):
+            continue
+        if (found.date, found.lane.upper()) != (date, lane):
+            return f"{path} is about {found.lane[:10]} on {found.date[:10]}"
+        return "" if found.passed else f"a difference that nobody has explained: {path}"
+    return None
 
 
 def _keys(settings: Settings, environ: Mapping[str, str]) -> str:
@@ -89,6 +95,6 @@ def _record(settings: Settings, state: StateFolder, lane: str, now_ms: int) -> P
     wanted = Wanted(
         today=dt.datetime.fromtimestamp(now_ms / 1000, dt.UTC).date().isoformat(), days=settings.live.paper_days,
         engine=config_hash(settings.engine), bar_seconds=settings.feed.bar_seconds,
-        parity=lambda date: parity_of(state, lane, date), demo=bool(settings.live.url),
+        parity=lambda date: parity_of(settings, state, lane, date), demo=bool(settings.live.url),
     )  # fmt: skip
     return read_paper_record(journal_path(state.journals, f"trader_{lane.lower()}"), wanted)
