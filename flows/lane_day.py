@@ -83,14 +83,16 @@ class LanePast:
 
 @dataclass(slots=True)
 class LaneDay:
-    """The day ``date`` decided again. ``began``: where from; ``found`` on the day, ``earlier`` on the way to it; ``first``: where to look.
+    """The day ``date`` decided again. ``began``: where from, record ``after``; ``first``: the bar with the first difference.
 
-    ``start``: the engine's bytes at the last beginning of a day with no position open, and ``since``: all bars from there to the day's
-    last one, for a way that begins there. ``trades`` and ``result`` are those of the journal.
+    Differences are ``found`` on the day or ``earlier``, on the way to it. ``start``: the engine's bytes at the last beginning of a day
+    with no position open, and ``since``: all bars from there to the day's last one, for a way that begins there. ``trades`` and
+    ``result`` are those of the journal.
     """
 
     date: str
     began: str
+    after: int
     bar_seconds: int = 0
     start: bytes = b""
     since: list[Told] = field(default_factory=list)
@@ -111,19 +113,10 @@ def decide_again(past: LanePast, date: str) -> LaneDay:
 
     Raises ``DataError`` when the lane decided nothing on that day.
     """
-    lane, after = _begun(past, date)
-    day = LaneDay(date, f"the state that the lane kept at the end of {lane.done}" if after else "the lane's beginning")
-    for step in past.walk(lane, after):
-        bar = step.bar
-        if bar is not None and not lane.date and lane.engine.position is None and bar.date <= date:
-            day.start, day.since = lane.engine.snapshot(), []
-        made = [*step.made, *(lane.take(bar, step.inputs) if bar is not None else ())]
-        _compare(day, step, made)
-        if bar is not None and bar.date > date:
+    for lane, after in _beginnings(past, date):
+        day = _decided(past, lane, after, date)
+        if day.start:
             break
-        if bar is not None:
-            day.bar_seconds = lane.bar_seconds
-            day.since.append(Told(bar, lane.assets, step.inputs, step.recorded[-1]))
     if not day.bars:
         first, last = next(past.journal.records(Kind.BAR), None), past.journal.last(Kind.BAR)
         known = f"its days are {first.payload['date']} to {last.payload['date']}" if first and last else "it has decided nothing yet"
@@ -135,8 +128,8 @@ def explain_again(past: LanePast, day: LaneDay) -> Explanation | None:
     """The first bar that differs, laid open as it is decided again; None when none does."""
     if day.first is None:
         return None
-    lane, after = _begun(past, day.date)
-    for step in past.walk(lane, after):
+    lane = next(lane for lane, after in _beginnings(past, day.date) if after == day.after)
+    for step in past.walk(lane, day.after):
         if step.bar is None:
             return None
         if step.bar.seq == day.first.seq:
@@ -155,18 +148,33 @@ def rows_of(bars: list[Told]) -> DayRows:
     )
 
 
-def _begun(past: LanePast, date: str) -> tuple[Lane, int]:
-    """A lane at the end of a day before ``date`` with no position open, else at its beginning; and the journal's record there."""
+def _beginnings(past: LanePast, date: str) -> Iterator[tuple[Lane, int]]:
+    """The lane at the kept ends of days before ``date``, the newest first, at last at its own beginning; and the record there."""
     for record in reversed(past.journal.tail(ENDS, Kind.DAY_SNAPSHOT)):
-        lane = past.lane()
-        if record.payload["done"] < date:
+        if record.payload["done"] < date and record.payload["date"] < date:
+            lane = past.lane()
             try:
                 lane.restore(record.payload, past.journal.attachment(record.seq))
             except MalformedFile:
                 break
-            if lane.engine.position is None:
-                return lane, record.seq
-    return past.lane(), 0
+            yield lane, record.seq
+    yield past.lane(), 0
+
+
+def _decided(past: LanePast, lane: Lane, after: int, date: str) -> LaneDay:
+    day = LaneDay(date, f"the state that the lane kept at the end of {lane.done}" if after else "the lane's beginning", after)
+    for step in past.walk(lane, after):
+        bar = step.bar
+        if bar is not None and not lane.date and lane.engine.position is None and bar.date <= date:
+            day.start, day.since = lane.engine.snapshot(), []
+        made = [*step.made, *(lane.take(bar, step.inputs) if bar is not None else ())]
+        _compare(day, step, made)
+        if bar is not None and bar.date > date:
+            break
+        if bar is not None:
+            day.bar_seconds = lane.bar_seconds
+            day.since.append(Told(bar, lane.assets, step.inputs, step.recorded[-1]))
+    return day
 
 
 def _compare(day: LaneDay, step: Step, made: Iterable[Entry]) -> None:

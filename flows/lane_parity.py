@@ -19,7 +19,7 @@ from flows.lane_check import Check
 from flows.lane_day import LaneDay, LanePast, decide_again, explain_again
 from flows.lane_remarks import remarks
 from flows.lane_scans import scanned_day, scans_check
-from flows.lane_venue import venue_check
+from flows.lane_venue import venue_checks
 
 __all__ = ["SCHEMA", "LaneParity", "lane_parity", "write_parity"]
 
@@ -83,7 +83,6 @@ def lane_parity(state: StateFolder, lane: str, date: str) -> LaneParity:
         except (CheckFailed, QualityError) as error:
             return LaneParity(lane=past.name, date=date, journals=verdicts, refused=str(error))
         scans = scanned_day(past, day)
-        venue = venue_check(past, day)
         engine = Check.of("engine", "records", _records(day), [*day.earlier, *day.found])
         return LaneParity(
             lane=past.name,
@@ -94,7 +93,7 @@ def lane_parity(state: StateFolder, lane: str, date: str) -> LaneParity:
             assets=len(scans.assets),
             bars=len(day.bars),
             trades=tuple(day.trades),
-            checks=(engine, venue, scans_check(scans)),
+            checks=(engine, *venue_checks(past, day), scans_check(scans)),
             remarks=(*remarks(past, day, scans), *_absent(verdicts)),
             explanation=explain_again(past, day),
         )

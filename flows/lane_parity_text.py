@@ -18,6 +18,7 @@ LANES: Final = {-1: "SHORT", 1: "LONG"}
 WAYS: Final = {
     "engine": "the engine again",
     "nautilus": "Nautilus backtest",
+    "fills": "fills of the backtest",
     "scans": "scans from the closes",
 }
 ADVICE: Final = {
@@ -25,6 +26,8 @@ ADVICE: Final = {
     "(`dolphin journal show --kind started`)? Until that is known: `dolphin kill`, and keep the state folder.",
     "nautilus": "The engine agrees with the lane, the backtest with orders does not: the way into Nautilus is at fault. "
     "Keep the state folder.",
+    "fills": "The decisions agree, the venue's fills do not: look at the orders of that trade (`dolphin journal show --kind order_event`); "
+    "the model's ledger is right, the account is not.",
     "scans": "The scanner's numbers do not follow from its closes: do not trust what was decided on them. `dolphin kill`, "
     "and keep the state folder.",
 }
@@ -54,7 +57,8 @@ def sentence(found: LaneParity) -> str:
     wrong = next((check for check in found.checks if not check.passed), None)
     if wrong is None:
         left = "".join(f" Not compared: {check.why_not}." for check in found.checks if check.why_not)
-        return f"{amount}: every decision equals.{left}"
+        fills = ", every fill too" if any(check.name == "fills" and check.compared for check in found.checks) else ""
+        return f"{amount}: every decision equals{fills}.{left}"
     return f"NOT EQUAL: {amount}; {WAYS[wrong.name]}: {wrong.listed[0].to_text()}. {ADVICE[wrong.name]}"
 
 
@@ -65,7 +69,7 @@ def _checks(found: LaneParity) -> str:
 
 def _verdict(check: Check) -> str:
     if check.passed:
-        return "the same" if check.compared else "not compared"
+        return "the same" if check.compared else "none to compare"
     return f"{check.differing:,} DIFFERENCES"
 
 

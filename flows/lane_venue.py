@@ -11,9 +11,10 @@ from dolphin.grid.port import pnl_map
 from dolphin.lane.inputs import Inputs, ToldBook, ToldBreaker, ToldForewarner
 from flows.lane_check import Check, Difference, differences, plain
 from flows.lane_day import LaneDay, LanePast, Told, rows_of
+from flows.lane_fills import fills_check, venue_state
 from flows.parity import venue_over
 
-__all__ = ["Retelling", "venue_check"]
+__all__ = ["Retelling", "venue_checks"]
 
 DECISION = ("price", "symbol", "direction", "notional", "leverage", "fraction", "vel_div", "reason")
 NOT_OF_THE_ENGINE = ("schema", "ts_ms")
@@ -48,13 +49,15 @@ class Retelling:
         return inputs.posture
 
 
-def venue_check(past: LanePast, day: LaneDay) -> Check:
-    """Entries, exits, trades and the day's result of a backtest with orders, against the journal."""
+def venue_checks(past: LanePast, day: LaneDay) -> tuple[Check, Check]:
+    """A backtest with orders against the journal: entries, exits, trades and the day's result; and its fills."""
     telling = Retelling(past, day)
     rows = [rows_of(list(bars)) for _, bars in groupby(day.since, key=lambda told: (told.bar.date, told.assets))]
-    venue = venue_over(rows, day.bar_seconds, past.settings, past.direction, engine=telling.engine, postures=telling)
+    state = venue_state(past, day)
+    venue = venue_over(rows, day.bar_seconds, past.settings, past.direction, engine=telling.engine, postures=telling, state=state)
     try:
-        return Check.of("nautilus", "bars", len(day.bars), _found(past, day, venue.actor))
+        decided = Check.of("nautilus", "bars", len(day.bars), _found(past, day, venue.actor))
+        return decided, fills_check(past, day, venue.engine.cache.orders())
     finally:
         venue.close()
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -146,8 +146,10 @@ def venue_over(
     funding: Any = None,
     engine: NDAlphaEngine | None = None,
     postures: Callable[[int], str | None] | None = None,
+    state: Mapping[str, Any] | None = None,
 ) -> Any:
-    """A ``VenueBacktest`` that has run; ``engine``: with layers attached already; ``postures``: by the bar's close, ms.
+    """A ``VenueBacktest`` that has run; ``engine``: with layers attached already; ``postures``: by the bar's close, ms; ``state``: of a
+    paper lane's venue.
 
     Raises ``MissingDependency`` without NautilusTrader, ``ConfigError`` for odd symbols.
     """
@@ -158,7 +160,7 @@ def venue_over(
         raise MissingDependency(f"NautilusTrader is not installed ({error}); install the extra: dolphin-nautilus[nautilus]") from error
     lane = next(name for name, side in LANES.items() if side == direction)
     config = DolphinActorConfig(lane=lane, bar_seconds=bar_seconds, engine=settings.engine, orders=settings.venue)
-    return VenueBacktest.build(config, days, funding, engine, postures).run()
+    return VenueBacktest.build(config, days, funding, engine, postures, state).run()
 
 
 def venue_way(tables: Sequence[DayTable], settings: Settings, direction: int) -> tuple[list[dict[str, Any]], float, float]:
