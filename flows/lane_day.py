@@ -66,7 +66,8 @@ class LanePast:
     def lane(self) -> Lane:
         """The lane as it began. Raises ``CheckFailed`` when the journal was decided under other engine settings than those of the state."""
         ours = config_hash(self.settings.engine)
-        theirs = {r.payload["config"] for kind in (Kind.SNAPSHOT, Kind.DAY_SNAPSHOT) for r in self.journal.tail(ENDS, kind)} - {ours}
+        kept = [record for kind in (Kind.SNAPSHOT, Kind.DAY_SNAPSHOT) for record in self.journal.tail(ENDS, kind)]
+        theirs = {record.payload.get("config", ours) for record in kept} - {ours}
         if theirs:
             why = f"decided under the engine settings {', '.join(sorted(theirs))}, those of {self.state.settings} are {ours}"
             raise CheckFailed(f"{self.journal.path}: {why}: bring back the settings that the lane ran with")

@@ -8,15 +8,19 @@ import sqlite3
 import pytest
 from daemon_worlds import World
 from lane_worlds import Teller, deployed, replay_of, run_out, settings_of, write_market
+from msgspec.structs import replace
 from typer.testing import CliRunner
 
+from daemons.ob_stream import BookService
 from daemons.trader import TraderService
-from dolphin.config import to_toml
+from dolphin.config import PathsConfig, to_toml
 from dolphin.errors import ConfigError, DataError, Unavailable
+from dolphin.storage.book_file import write_book_day
 from dolphin.storage.journal import Journal, JournalReader, Kind, journal_path
 from dolphin.storage.klines import KlineBars, write_klines
 from dolphin.storage.replay import write_replay
 from dolphin.storage.state import StateFolder
+from dolphin.synthetic.book import SyntheticBook
 from dolphin.synthetic.market import SyntheticMarket
 from dolphin.types import Posture
 from flows.cli import app
@@ -160,6 +164,27 @@ def test_a_lane_that_began_in_the_middle_of_the_day_says_so(world):
     world.run(60, until=lambda: trader.lane.done == SECOND)
     found = lane_parity(world.state, "blue", FIRST)
     assert "the lane began in the middle of the day, with the bar that closed at 01:41:00" in found.remarks
+
+
+def test_a_lane_with_an_order_book_is_told_every_row_of_it_again(market, tmp_path):
+    """Rows of the book are in the journal; engine and actor are told them."""
+    for day in SyntheticBook(SyntheticMarket(14, 2, 60, 7, "2025-01-01"), snapshot_ms=20_000):
+        write_book_day(tmp_path / "books", day)
+    settings = replace(settings_of(book=True), paths=PathsConfig(book=str(tmp_path / "books")))
+    world = World(tmp_path / "state", settings=settings, replay=replay_of(market, FIRST, FIRST, speed=600.0))
+    world.state.settings.write_text(to_toml(settings))
+    write_replay(world.state.replay, world.replay)
+    deployed(world)
+    world.start(BookService)
+    trader = next(runner.service for runner in world.runners if runner.service.name == "trader")
+    world.run(40, until=lambda: trader.lane.bar == 200)
+    world.close()
+    found = lane_parity(world.state, "blue", FIRST)
+    same(found)
+    assert found.bars == 201
+    assert found.trades
+    entry = entered(world.state).payload["told"]["book"]
+    assert len(entry) > 600
 
 
 def test_safe_mode_and_its_release_are_named_and_the_day_equals(world):
