@@ -26,7 +26,7 @@ type Fill = tuple[int, dict[str, Any]]
 
 def fills_check(past: LanePast, day: LaneDay, orders: Iterable[Any]) -> Check:
     """Quantity, price, fee (USDT) and liquidity of every fill of the day's orders; ``orders``: those of the backtest."""
-    if past.journal.last(Kind.ORDER_INTENT) is None:
+    if day.trades and past.journal.last(Kind.ORDER_INTENT) is None:
         return Check("fills", "fills", why_not="fills: the journal has no orders, the lane decides without a venue")
     told, flattened = _told(past, day)
     again = [fill for fill in sorted(_made(orders), key=lambda fill: fill[0]) if _on(day, fill[0]) and not _cut(day, fill, flattened)]
