@@ -7,12 +7,12 @@ from typing import Final
 
 from daemons.gate import Gate
 from daemons.grid_book import GridOrderBook
-from daemons.lane import Lane
-from daemons.scan_log import Scanned, ScannedBar
 from daemons.service import Context
 from daemons.tenure import Tenure
 from dolphin.errors import MissingDependency, Unavailable
 from dolphin.grid.view import LOST_S, LocalView
+from dolphin.lane.lane import Lane
+from dolphin.lane.scan_log import Scanned, ScannedBar
 
 __all__ = ["Patience"]
 

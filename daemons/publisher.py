@@ -5,10 +5,10 @@ from __future__ import annotations
 import math
 from typing import Final
 
-from daemons.lane import Lane
 from daemons.service import Context
 from dolphin.errors import MissingDependency
 from dolphin.grid.maps import FEATURES, LaneState, fields
+from dolphin.lane.lane import Lane
 
 __all__ = ["LanePublisher"]
 

@@ -12,18 +12,18 @@ from typing import ClassVar, Final
 
 from daemons.gate import Gate
 from daemons.grid_book import GridOrderBook
-from daemons.lane import Lane
 from daemons.patience import Patience
 from daemons.process import main
 from daemons.publisher import LanePublisher
-from daemons.recovery import recover
 from daemons.safe_mode import SafeMode
-from daemons.scan_log import DayEnd, ScanLog, Scanned, Universe
 from daemons.service import Context, Service
 from daemons.tenure import Tenure
 from dolphin.config import Settings
 from dolphin.grid.embedded import EmbeddedGrid
 from dolphin.grid.view import POLL_S, LocalView
+from dolphin.lane.lane import Lane
+from dolphin.lane.recovery import recover
+from dolphin.lane.scan_log import DayEnd, ScanLog, Scanned, Universe
 from dolphin.storage.journal import Entry, Kind
 
 __all__ = ["DIRECTIONS", "TraderService"]

@@ -25,7 +25,7 @@ from dolphin.types import Posture
 from flows.workspace import jar_folder
 
 FIRST = "2025-01-02"
-LANE_KINDS = {Kind.BAR, Kind.TRADE, Kind.DAY_RESULT, Kind.SNAPSHOT}
+LANE_KINDS = {Kind.BAR, Kind.TRADE, Kind.DAY_RESULT, Kind.SNAPSHOT, Kind.DAY_SNAPSHOT}
 
 
 @pytest.fixture

@@ -7,12 +7,12 @@ import pytest
 from lane_worlds import Teller, engine_run, payloads, replay_of, settings_of
 
 import daemons.trader
-from daemons.lane import Lane
 from daemons.patience import Patience
-from daemons.scan_log import ScannedBar
 from daemons.trader import TraderService
 from dolphin.errors import ConfigError, MalformedFile, QualityError, Unavailable
 from dolphin.grid.maps import FEATURES
+from dolphin.lane.lane import Lane
+from dolphin.lane.scan_log import ScannedBar
 from dolphin.storage.journal import Journal, Kind
 from dolphin.storage.state import StateFolder
 from dolphin.telemetry.alerts import AlertKind
@@ -21,7 +21,7 @@ from flows.kill import release
 
 FIRST, SECOND = "2025-01-02", "2025-01-03"
 DAY_MS = 86_400_000
-LANE_KINDS = {Kind.BAR, Kind.TRADE, Kind.DAY_RESULT, Kind.SNAPSHOT}
+LANE_KINDS = {Kind.BAR, Kind.TRADE, Kind.DAY_RESULT, Kind.SNAPSHOT, Kind.DAY_SNAPSHOT}
 
 
 def trader_of(world):
@@ -236,7 +236,7 @@ def test_a_lane_that_comes_back_otherwise_than_its_journal_goes_into_safe_mode(b
 def test_a_damaged_newest_snapshot_falls_back_to_the_one_before(bars_of, undisturbed):
     world = bars_of()
     _, trader = one_day(world)
-    last = trader.context.journal.last(Kind.SNAPSHOT).seq
+    last = trader.context.journal.last(Kind.DAY_SNAPSHOT).seq
     trader.context.journal._db.execute("UPDATE attachment SET bytes = x'00' WHERE seq = ?", (last,))
     world.end(trader, killed=True)
     again = world.start(TraderService)

@@ -45,6 +45,7 @@ class Kind(StrEnum):
     SAFE_MODE = "safe_mode"
     RECOVERED = "recovered"
     SNAPSHOT = "snapshot"
+    DAY_SNAPSHOT = "day_snapshot"
     ROTATED = "rotated"
     UNIVERSE = "universe"
     SCAN = "scan"
@@ -67,6 +68,7 @@ FIELDS: Final[Mapping[Kind, tuple[str, ...]]] = {
     Kind.SAFE_MODE: ("engaged", "reason", "by"),
     Kind.RECOVERED: ("reason", "from_seq"),
     Kind.SNAPSHOT: ("date", "bar"),
+    Kind.DAY_SNAPSHOT: ("date", "bar"),
     Kind.ROTATED: ("segment", "first_seq", "last_seq", "last_hash"),
     Kind.UNIVERSE: ("assets", "bar_seconds"),
     Kind.SCAN: ("date", "bar", "vel_div", "lambda_max", "velocity", "instability", "n_participants", "closes"),
@@ -77,7 +79,7 @@ FIELDS: Final[Mapping[Kind, tuple[str, ...]]] = {
 ``bar`` is the decision: inputs as the engine read them, what it entered or left (null: nothing), refusals by name. ``day_result``,
 ``posture``, ``acb_boost`` and ``mc_forewarner`` are the grid's records of the same names. ``kill``, ``release`` and ``safe_mode`` say
 why and who. ``scan`` is a closed bar (its close is the record's ``ts_ms``) as the scanner saw it, ``closes`` over the assets of the last
-``universe``; ``day_table`` ends a day.
+``universe``; ``day_table`` ends a day. ``snapshot`` and, at a day's end, ``day_snapshot`` carry a lane's state beside them.
 A record with bytes beside it has ``attachment: {sha256, bytes}``, too.
 """
 

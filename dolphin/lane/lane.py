@@ -12,13 +12,13 @@ from typing import Any, Final
 import msgspec
 import numpy as np
 
-from daemons.inputs import Inputs, ToldBook, ToldBreaker, ToldForewarner
-from daemons.scan_log import DayEnd, ScannedBar, Universe, known
-from dolphin.config import EngineConfig
+from dolphin.config import EngineConfig, config_hash
 from dolphin.engine.nd import NDAlphaEngine
 from dolphin.engine.records import params_record
 from dolphin.grid.port import pnl_map
 from dolphin.kernels.costs import honest_return_nb
+from dolphin.lane.inputs import Inputs, ToldBook, ToldBreaker, ToldForewarner
+from dolphin.lane.scan_log import DayEnd, ScannedBar, Universe, known
 from dolphin.storage.journal import Entry, Kind
 
 __all__ = ["SNAPSHOT_BARS", "Lane"]
@@ -57,12 +57,13 @@ class Lane:
         self.boost, self.beta = 1.0, 0.0
         self.mark = Mark(config.start_capital, config.start_capital)
         self._breaker, self._forewarner = ToldBreaker(), ToldForewarner()
-        self._book = ToldBook() if with_book else None
+        self.book = ToldBook() if with_book else None
+        self._config = config_hash(config)
         self._params = params_record(config).view(np.recarray)[0]
         self.engine = NDAlphaEngine(config)
         self.engine.set_acb(self._breaker)
         self.engine.set_mc_forewarner(self._forewarner, {name: getattr(config, name) for name in config.__struct_fields__})
-        self.engine.set_ob_engine(self._book)
+        self.engine.set_ob_engine(self.book)
 
     def wants(self, bar: ScannedBar) -> bool:
         """Whether the bar is new: later than the last one, and of no day that is done."""
@@ -78,10 +79,8 @@ class Lane:
         """Process a bar; its records. One that is not wanted is counted and leaves none."""
         if not self.wants(bar):
             return self.drop(bar)
-        entries = self._close_day(bar.ts_ms) if self.date and self.date != bar.date else []
+        entries = self.begin(bar, inputs)
         before = len(self.engine.trades)
-        self._at(bar.seq, bar.hash)
-        self._tell(bar, inputs)
         result = self.engine.process_row(bar.closes, bar.vel_div, bar.v50, bar.v750, bar.ts_ms)
         self.last_ts, self.bar = bar.ts_ms, bar.bar
         self._mark()
@@ -92,6 +91,13 @@ class Lane:
         entries.append(Entry(Kind.BAR, _plain({**facts, **marks, **decision, **self._place()}), bar.ts_ms))
         if self.engine.bar_count % SNAPSHOT_BARS == 0:
             entries.append(self.snapshot())
+        return entries
+
+    def begin(self, bar: ScannedBar, inputs: Inputs) -> list[Entry]:
+        """What comes before a bar's decision: a day that is over is closed (its records), and the engine is told ``inputs``."""
+        entries = self._close_day(bar.ts_ms) if self.date and self.date != bar.date else []
+        self._at(bar.seq, bar.hash)
+        self._tell(bar, inputs)
         return entries
 
     def drop(self, bar: ScannedBar) -> list[Entry]:
@@ -105,12 +111,12 @@ class Lane:
         self._at(end.seq, end.hash)
         return self._close_day(end.ts_ms) if self.date == end.date else []
 
-    def snapshot(self) -> Entry:
-        """Everything, for a restart: the engine's bytes and the lane's own state."""
+    def snapshot(self, kind: Kind = Kind.SNAPSHOT) -> Entry:
+        """Everything, for a restart: the engine's bytes and the lane's own state. That of a day's end is kept for days, for a replay."""
         own = {"universe": list(self.assets), "bar_seconds": self.bar_seconds, "last_ts": self.last_ts, "done": self.done}
         told = {"boost": self.boost, "beta": self.beta, "equity": self.mark.equity, "peak": self.mark.peak}
-        payload = {"date": self.date, "bar": self.bar, **own, **told, **self._place()}
-        return Entry(Kind.SNAPSHOT, payload, self.last_ts, attachment=self.engine.snapshot())
+        payload = {"date": self.date, "bar": self.bar, "config": self._config, **own, **told, **self._place()}
+        return Entry(kind, payload, self.last_ts, attachment=self.engine.snapshot())
 
     def restore(self, payload: dict[str, Any], data: bytes) -> None:
         """Go on from ``snapshot``. Raises ``MalformedFile`` for damaged bytes, ``ConfigError`` when the engine's settings are others."""
@@ -123,8 +129,8 @@ class Lane:
 
     def _tell(self, bar: ScannedBar, inputs: Inputs) -> None:
         """Posture, boost, forewarning and book reach the engine before the bar does; a new day begins with them."""
-        if self._book is not None:
-            self._book.tell(inputs.book)
+        if self.book is not None:
+            self.book.tell(inputs.book)
         told = (inputs.boost, inputs.beta) if inputs.boost is not None and inputs.beta is not None else None
         if self.date != bar.date:
             self.boost, self.beta = told or (1.0, 0.0)
@@ -145,7 +151,7 @@ class Lane:
         self._mark()
         record = _plain({"schema": "dolphin.day/1", "ts_ms": ts_ms, **result, **self._place()})
         day = Entry(Kind.DAY_RESULT, record, ts_ms, {"grid": f"{pnl_map(self.direction)}/{self.done}"})
-        return [*self._trades(before, ts_ms), day, self.snapshot()]
+        return [*self._trades(before, ts_ms), day, self.snapshot(Kind.DAY_SNAPSHOT)]
 
     def _trades(self, before: int, ts_ms: int) -> list[Entry]:
         return [Entry(Kind.TRADE, _plain(trade), ts_ms) for trade in self.engine.trades[before:]]

@@ -12,16 +12,16 @@ from typing import Any
 
 import msgspec
 
-from daemons.inputs import Inputs
-from daemons.lane import Lane
-from daemons.scan_log import DayEnd, ScanLog, Scanned, Universe
 from dolphin.errors import MalformedFile, QualityError
+from dolphin.lane.inputs import Inputs
+from dolphin.lane.lane import Lane
+from dolphin.lane.scan_log import DayEnd, ScanLog, Scanned, Universe
 from dolphin.storage.journal import Entry, JournalReader, Kind, Record
 from dolphin.storage.journal_records import canonical
 
 __all__ = ["Recovery", "recover"]
 
-KINDS = (Kind.BAR, Kind.TRADE, Kind.DAY_RESULT, Kind.SNAPSHOT)
+KINDS = (Kind.BAR, Kind.TRADE, Kind.DAY_RESULT, Kind.SNAPSHOT, Kind.DAY_SNAPSHOT)
 SNAPSHOTS = 3
 """Newest snapshots that the journal keeps bytes of."""
 PAGE = 500
@@ -64,8 +64,8 @@ def recover(lane: Lane, journal: JournalReader, log: ScanLog) -> Recovery | None
 
 def _restored(lane: Lane, journal: JournalReader) -> int:
     """Restore the newest snapshot that is whole; its seq."""
-    found = journal.tail(SNAPSHOTS, Kind.SNAPSHOT)
-    for record in reversed(found):
+    found = [record for kind in (Kind.SNAPSHOT, Kind.DAY_SNAPSHOT) for record in journal.tail(SNAPSHOTS, kind)]
+    for record in sorted(found, key=lambda record: -record.seq):
         try:
             lane.restore(record.payload, journal.attachment(record.seq))
         except MalformedFile:
