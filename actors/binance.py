@@ -37,7 +37,7 @@ from dolphin.errors import MissingDependency
 from dolphin.live.gates import Account, Admission
 from dolphin.live.keys import ExchangeKeys
 
-__all__ = ["BinanceExecFactory", "BinanceQuotes", "ask_account", "execution", "reconciling"]
+__all__ = ["BinanceExecFactory", "BinanceQuotes", "UnknownOutcome", "ask_account", "certain", "execution", "reconciling"]
 
 KIND: Final = BinanceAccountType.USDT_FUTURES
 ALL: Final = BinanceInstrumentProviderConfig(load_all=True)
@@ -67,7 +67,7 @@ class CertainExecutionClient(BinanceFuturesExecutionClient):
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        self._submit_order_method = {kind: _certain(method) for kind, method in self._submit_order_method.items()}
+        self._submit_order_method = {kind: certain(method) for kind, method in self._submit_order_method.items()}
 
     def _get_cache_active_symbols(self) -> set[str]:
         """As the exchange writes them. The adapter has both spellings, asks for BTCUSDT twice, counts its fills twice, and after a
@@ -188,7 +188,9 @@ def _client(clock: Any, live: LiveConfig, keys: ExchangeKeys) -> Any:
     )
 
 
-def _certain(submit: Callable[..., Awaitable[None]]) -> Callable[..., Awaitable[None]]:
+def certain(submit: Callable[..., Awaitable[None]]) -> Callable[..., Awaitable[None]]:
+    """``submit``, with ``UnknownOutcome`` in place of an error that does not say whether the order was taken."""
+
     async def submitted(*args: Any) -> None:
         try:
             await submit(*args)

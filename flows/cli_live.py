@@ -19,7 +19,7 @@ __all__ = ["live_app"]
 
 live_app = typer.Typer(help="Live trading is off. What must hold before it can be on, and the signed gate file.", no_args_is_help=True)
 
-LaneOption = Annotated[str, typer.Option("--lane", help="blue (SHORT) or green (LONG); default: services.lane.")]
+LaneOption = Annotated[str, typer.Option("--lane", help="blue (SHORT) or green (LONG); default: the first of paper.lanes.")]
 StateOption = Annotated[Path | None, typer.Option("--state", help="State folder of the deployment; default: that of `dolphin up`.")]
 
 
@@ -29,7 +29,7 @@ def check(lane: LaneOption = "", state: StateOption = None, changes: SetOption =
     settings, folder = _deployment(state, config, changes)
     from flows.live import findings, lane_of
 
-    found = findings(settings, folder, lane_of(lane or settings.services.lane))
+    found = findings(settings, folder, lane_of(lane or settings.paper.names[0]))
     shut = [f for f in found if not f.holds]
     lines = [f"{'holds' if f.holds else 'SHUT ':<6} {f.gate:<15} {'' if f.holds else f'{f.found}  ->  {f.mend}'}".rstrip() for f in found]
     last = "every gate holds" if not shut else f"live trading is off: {len(shut)} of {len(found)} gates do not hold"
@@ -51,7 +51,7 @@ def sign(
     settings, folder = _deployment(state, config, changes)
     from flows.live import lane_of, signed_gate
 
-    permit, path, signer = signed_gate(settings, folder, lane_of(lane or settings.services.lane), capital, days, key)
+    permit, path, signer = signed_gate(settings, folder, lane_of(lane or settings.paper.names[0]), capital, days, key)
     known = signer in settings.live.signers.split(",")
     hint = (
         ""

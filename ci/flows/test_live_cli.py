@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import json
 import math
+import os
 
 import pytest
 from live_worlds import LiveDeployment
 
 from dolphin.errors import ConfigError
+from flows.cli_paper import paper
 from flows.live import lane_of, signed_gate
 
 CANARY = "cAnAryKey0123456789", "cAnArySecret0123456789"
@@ -103,3 +105,12 @@ def test_no_verb_prints_a_key(deployment):
     done = deployment.dolphin("check", "--debug")
     assert "cAnAry" not in done.stdout + done.stderr
     assert not [path for path in deployment.folder.rglob("*") if path.is_file() and b"cAnAry" in path.read_bytes()]
+
+
+def test_the_verb_paper_never_trades_live(deployment, monkeypatch):
+    """Whatever settings and environment say."""
+    started = []
+    monkeypatch.setattr(os, "execve", lambda program, command, environment: started.append(environment))
+    monkeypatch.setenv("DOLPHIN__LIVE__MODE", "live")
+    paper(lane="blue", state=deployment.state.root, changes=["live.mode=live"])
+    assert started[0]["DOLPHIN__LIVE__MODE"] == "paper"
