@@ -6,7 +6,6 @@ the engine's own goes on, with its stop; anything else is safe mode.
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Mapping
 from typing import Any, ClassVar, Final
 
@@ -58,7 +57,7 @@ class LiveVenue(PaperVenueNode):
 
     @property
     def blocks(self) -> tuple[str, ...]:
-        over = self._admission is None or self._admission.over(time.time_ns() // 1_000_000)
+        over = self._admission is None or self._admission.over(self._node.kernel.clock.timestamp_ms())
         return ("PERMIT_OVER",) if over else ()
 
     @property
@@ -92,8 +91,8 @@ class LiveVenue(PaperVenueNode):
         """Send the exits, and wait until the exchange has done them."""
         self._log.reason = FLATTEN
         self.desk.flatten()
-        ends = time.monotonic() + FLATTEN_S
-        while time.monotonic() < ends and (self.desk.trip is not None or self.desk.strays or self.desk.protection.lifting):
+        ends = self._loop.time() + FLATTEN_S
+        while self._loop.time() < ends and (self.desk.trip is not None or self.desk.strays or self.desk.protection.lifting):
             self.breathe()
         self._log.reason = ""
 

@@ -145,7 +145,9 @@ def test_nothing_is_left_for_later():
 
 
 @pytest.mark.parametrize(
-    "command", [["--help"], ["data", "--help"], ["journal", "--help"], ["backtest", "--help"], ["config", "show"]], ids=" ".join
+    "command",
+    [["--help"], ["data", "--help"], ["journal", "--help"], ["live", "--help"], ["backtest", "--help"], ["config", "show"]],
+    ids=" ".join,
 )
 def test_light_commands_import_nothing_heavy(command):
     """--help and settings stay light."""

@@ -52,7 +52,7 @@ def test_a_live_lane_enters_with_a_stop_leaves_and_stands_in_its_journal(tmp_pat
     no_secret_anywhere(deployment)
 
 
-@pytest.mark.parametrize("end", ["stop", "kill -9"])
+@pytest.mark.parametrize("end", [pytest.param("stop", marks=pytest.mark.faults), "kill -9"])
 def test_a_position_held_at_the_end_goes_on_after_the_restart_with_its_own_stop(tmp_path, exchange, deployment, end):
     """paper.on_stop = hold: the exchange's stop watches over it meanwhile; kill -9 is no different."""
     with trader_process(tmp_path, deployment.state.root, deployment.environ) as lane:
@@ -81,6 +81,7 @@ def test_a_position_held_at_the_end_goes_on_after_the_restart_with_its_own_stop(
     no_secret_anywhere(deployment)
 
 
+@pytest.mark.faults
 def test_a_lane_that_shall_flatten_at_its_stop_does(tmp_path, exchange):
     deployment = LiveDeployment(tmp_path, exchange.url, KEY, SECRET, **QUICK, **{"paper.on_stop": "flatten"})
     deployment.days_on_paper()
@@ -106,6 +107,7 @@ def test_the_kill_switch_flattens_on_the_next_bar_and_takes_the_stop_away(tmp_pa
         lane("stop")
 
 
+@pytest.mark.faults
 def test_a_strangers_position_at_the_start_is_safe_mode_in_the_journal(tmp_path, exchange, deployment):
     exchange.signed("POST", "/fapi/v1/order", symbol="ETHUSDT", side="BUY", type="MARKET", quantity="0.5")
     with trader_process(tmp_path, deployment.state.root, deployment.environ) as lane:
@@ -122,11 +124,11 @@ def test_a_strangers_position_at_the_start_is_safe_mode_in_the_journal(tmp_path,
     ("gate", "environment", "flags"),
     [
         ("consent", {"DOLPHIN_LIVE": "yes"}, {}),
-        ("keys", {"DOLPHIN_BINANCE_KEY": "", "DOLPHIN_BINANCE_SECRET": ""}, {}),
-        ("gate_file", {"DOLPHIN__VENUE__MAX_NOTIONAL": "1234567"}, {}),
-        ("kill_switch", {}, {"kill": True}),
-        ("clock", {}, {"skew": 5_000}),
-        ("capital", {}, {"capital": 9_000.0}),
+        pytest.param("keys", {"DOLPHIN_BINANCE_KEY": "", "DOLPHIN_BINANCE_SECRET": ""}, {}, marks=pytest.mark.faults),
+        pytest.param("gate_file", {"DOLPHIN__VENUE__MAX_NOTIONAL": "1234567"}, {}, marks=pytest.mark.faults),
+        pytest.param("kill_switch", {}, {"kill": True}, marks=pytest.mark.faults),
+        pytest.param("clock", {}, {"skew": 5_000}, marks=pytest.mark.faults),
+        pytest.param("capital", {}, {"capital": 9_000.0}, marks=pytest.mark.faults),
     ],
     ids=lambda value: value if isinstance(value, str) else "",
 )

@@ -1,6 +1,7 @@
 """A live lane against the local exchange: a real node with Nautilus' own adapter, faults on the wire, and the exchange's truth at the end.
 
 Each law: one order a wish (by its id), never a position that nobody knows of, never one without a stop, safe mode where the truth is open.
+The rows that are marked run with `bash ci/test -m faults`.
 """
 
 from __future__ import annotations
@@ -66,6 +67,7 @@ def test_a_position_that_nobody_here_opened_is_safe_mode_and_stays_untouched(tmp
     assert exchange.position("ETHUSDT") == 0.5
 
 
+@pytest.mark.faults
 def test_an_order_that_nobody_here_sent_is_safe_mode(tmp_path, exchange):
     exchange.signed("POST", "/fapi/v1/order", symbol="ETHUSDT", side="BUY", type="LIMIT", timeInForce="GTC", quantity="0.5", price="2900")
     with lane_process(tmp_path, exchange.url) as lane:
@@ -73,6 +75,7 @@ def test_an_order_that_nobody_here_sent_is_safe_mode(tmp_path, exchange):
         assert lane("enter")["denied"] == {"SAFE_MODE": 1}
 
 
+@pytest.mark.faults
 def test_somebody_else_trades_while_the_lane_runs(exchange, lane):
     exchange.signed("POST", "/fapi/v1/order", symbol="ETHUSDT", side="BUY", type="MARKET", quantity="0.5")
     assert lane.until(lambda seen: seen["safe"])["safe"].startswith("POSITION_MISMATCH ETHUSDT")
@@ -89,6 +92,7 @@ def test_a_lost_answer_of_an_entry_is_found_again_and_not_sent_twice(exchange, l
     assert exchange.position() == 0.0
 
 
+@pytest.mark.faults
 def test_a_lost_answer_while_the_streams_are_cut_is_asked_after(exchange, lane):
     """Only the query, or what is reconciled after the reconnect, can tell."""
     exchange.fault("disconnect", 6.0)
@@ -100,6 +104,7 @@ def test_a_lost_answer_while_the_streams_are_cut_is_asked_after(exchange, lane):
     lane.until(lambda seen: flat(seen) and exchange.position() == 0.0)
 
 
+@pytest.mark.faults
 def test_an_order_in_a_storm_of_5xx_is_never_taken_for_rejected(exchange, lane):
     """It was not taken, but only the exchange knows: safe mode, nothing sent twice, nothing held."""
     exchange.fault("server_error", 6.0, share=1.0)
@@ -111,6 +116,7 @@ def test_an_order_in_a_storm_of_5xx_is_never_taken_for_rejected(exchange, lane):
     assert purposes(lane.seen) == ["ENTRY"]
 
 
+@pytest.mark.faults
 def test_an_entry_in_a_storm_of_429_is_refused_and_an_exit_goes_on_until_it_is_through(exchange, lane):
     exchange.fault("rate_limit", 1.5)
     lane("enter")
@@ -126,6 +132,7 @@ def test_an_entry_in_a_storm_of_429_is_refused_and_an_exit_goes_on_until_it_is_t
     assert not lane.seen["safe"]
 
 
+@pytest.mark.faults
 def test_partial_fills_are_protected_as_a_whole_and_closed_as_a_whole(exchange, lane):
     exchange.fault("partial_fills", 30.0, share=0.3)
     lane("enter")
@@ -139,6 +146,7 @@ def test_partial_fills_are_protected_as_a_whole_and_closed_as_a_whole(exchange, 
     assert exchange.stops() == []
 
 
+@pytest.mark.faults
 def test_cut_streams_during_an_open_position_change_nothing(exchange, lane):
     lane("enter")
     lane.until(lambda seen: held(seen) and seen["open"])
@@ -157,6 +165,7 @@ def test_cut_streams_during_an_open_position_change_nothing(exchange, lane):
     assert exchange.position() == 0.0
 
 
+@pytest.mark.faults
 def test_an_exit_during_maintenance_waits_for_its_end(exchange, lane):
     """The stop protects meanwhile; what was tried in vain makes it safe mode at most, never a second position."""
     lane("enter")
@@ -178,6 +187,7 @@ def test_a_stop_that_the_exchange_refuses_closes_the_position_at_once(tmp_path, 
         assert exchange.position() == 0.0
 
 
+@pytest.mark.faults
 def test_a_stop_that_triggers_at_the_exchange_ends_the_trip(tmp_path):
     """A market at 2000 times our speed comes to the stop soon."""
     with (
@@ -195,6 +205,7 @@ def test_a_stop_that_triggers_at_the_exchange_ends_the_trip(tmp_path):
         assert len(lane.seen["trades"]) == 1
 
 
+@pytest.mark.faults
 def test_flatten_closes_and_takes_the_stop_away(exchange, lane):
     lane("enter")
     lane.until(lambda seen: held(seen) and seen["open"])
@@ -211,6 +222,7 @@ def test_a_key_that_the_exchange_does_not_know_ends_the_start(tmp_path, exchange
     assert exchange.orders() == []
 
 
+@pytest.mark.faults
 def test_the_canary_is_real(exchange):
     """What the other tests look for in vain is what the exchange checks."""
     assert exchange.position() == 0.0
