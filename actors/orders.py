@@ -8,7 +8,7 @@ sent, loudly, until an operator releases it; exits go on. A fill that comes when
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from nautilus_trader.common.events import TimeEvent
@@ -21,16 +21,13 @@ from nautilus_trader.trading.strategy import Strategy
 from actors.answers import Answers, cancel_again
 from actors.desk_log import DeskLog
 from actors.limits import Denial, OrderLimits, VenueView, order_quantity
-from actors.trip import DeskTotals, Intent, Trip
+from actors.trip import DeskTotals, Intent, Intents, Trip
 from dolphin.config import VenueConfig
 
 __all__ = ["MOST_EXIT_ATTEMPTS", "OrderDesk"]
 
 MOST_EXIT_ATTEMPTS = 5
 """Exits that may fail one after the other before the lane goes into safe mode; it goes on trying, once a bar."""
-
-MOST_INTENTS = 200
-"""Orders that are remembered; those of trips under way always are. A fill later than so many orders is somebody else's position."""
 
 SECOND = 1_000_000_000
 FRESH = 10 * SECOND
@@ -57,7 +54,7 @@ class OrderDesk:
         """The engine's open position, when no order was sent for it."""
         self.queued: dict[str, Any] | None = None
         """The engine's open position, when its entry waits for the exit before it."""
-        self.intents: dict[str, Intent] = {}
+        self.intents = Intents()
         self.halted: set[str] = set()
         self.active: set[str] = set()
         """Symbols whose quotes are needed: an order or a position is there."""
@@ -145,6 +142,15 @@ class OrderDesk:
         self.totals.funding += amount
         if self.trip is not None and self.trip.symbol == symbol:
             self.trip.funding += amount
+
+    def remembered(self, intents: Sequence[Intent]) -> None:
+        """Trips and ``intents`` of an earlier life are set: the rest of an entry is not sent again; an order that Nautilus no longer knows
+        is under way no more, but a fill of it is still ours."""
+        self.intents = Intents((intent.client_order_id, intent) for intent in intents)
+        for trip in self._trips():
+            order = self.strategy.cache.order(ClientOrderId(trip.working)) if trip.working else None
+            trip.rest, trip.working = 0.0, trip.working if order is not None and not order.is_closed else ""
+            self.active.add(trip.symbol)
 
     def flatten(self) -> None:
         """Close what is held, and want no more of it; the engine's own exit settles it later."""
@@ -339,19 +345,12 @@ class OrderDesk:
         trip.orders.append(trip.working)
         names = trip.working, purpose, trip.symbol, "SELL" if selling else "BUY"
         intent = Intent(*names, float(amount), trip.last_close, now, "maker" if order.is_post_only else "market")
-        self._remember(intent)
+        self.intents.add(intent, {key for other in self._trips() for key in other.orders})
         self.totals.orders += 1
         self.limits.sent(now)
         self.log.sent(intent)
         self._answers.expect(intent)
         self.strategy.submit_order(order)
-
-    def _remember(self, intent: Intent) -> None:
-        self.intents[intent.client_order_id] = intent
-        if len(self.intents) > MOST_INTENTS:
-            under_way = {key for trip in self._trips() for key in trip.orders}
-            for key in [key for key in self.intents if key not in under_way][: len(self.intents) - MOST_INTENTS]:
-                del self.intents[key]
 
     def _cancel(self, intent: Intent) -> None:
         order = self.strategy.cache.order(ClientOrderId(intent.client_order_id))

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Set
 from typing import Any
 
 from msgspec import Struct
 
 from dolphin.report.venue import VenueTrade
 
-__all__ = ["DeskTotals", "Intent", "Leg", "Trip", "settle"]
+__all__ = ["DeskTotals", "Intent", "Intents", "Leg", "Trip", "settle"]
 
 
 class Intent(Struct):
@@ -31,6 +31,18 @@ class Intent(Struct):
     asked: int = 0
     alarm: int = 0
     trades: list[str] = []
+
+
+class Intents(dict[str, Intent]):
+    """Orders by id, the newest 200; those under way always. A fill that comes later than that is somebody else's position."""
+
+    MOST = 200
+
+    def add(self, intent: Intent, under_way: Set[str]) -> None:
+        """Remember ``intent``; the oldest goes that is not ``under_way``."""
+        self[intent.client_order_id] = intent
+        for key in [key for key in self if key not in under_way][: max(0, len(self) - self.MOST)]:
+            del self[key]
 
 
 class DeskTotals(Struct):
