@@ -310,7 +310,7 @@ def test_a_journal_of_days_is_sealed_day_by_day_and_read_as_one(paper):
     (verdict,) = verdicts(folder, "trader_blue")
     assert verdict.ok
     written = export_records(folder, "trader_blue", "", "", folder / "export")
-    assert (sum(written.values()), written["bar"]) == (verdict.head_seq, 300)
+    assert (sum(written.values()), written[str(folder / "export" / "bar.parquet")]) == (verdict.head_seq, 300)
 
 
 def test_a_person_who_watches_sees_bars_orders_and_fills(paper):

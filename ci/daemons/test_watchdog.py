@@ -380,11 +380,11 @@ def test_posture_records_are_exact_in_the_journal_and_in_the_grid(world):
 def test_with_two_lanes_the_one_that_has_lost_more_counts_and_a_silent_one_is_unknown(world_of):
     """Heartbeats of both traders are asked for, and the equity of both lanes."""
     world = world_of(settings=Settings(paper=PaperConfig(lanes="BLUE,GREEN")))
-    parts = deployment(world, 0.95, "APEX")
+    deployment(world, 0.95, "APEX")
     world.run(1.2 * MINUTE)
     assert latest(world)["cat1"] == 0.0
     assert latest(world)["cat5"] < 1e-9
-    green = world.start(type(parts["trader"]), lane="GREEN")
+    green = world.start(type("trader_green", (Peer,), {"name": "trader_green"}))
     green.values = {"lane_GREEN": (LaneState, {"equity": 8_800.0, "peak": 10_000.0, "bar": 1})}
     world.run(1.2 * MINUTE)
     assert latest(world)["cat1"] == 1.0
