@@ -14,7 +14,8 @@ from enum import StrEnum
 from typing import Any
 
 from nautilus_trader.model.currencies import USDT
-from nautilus_trader.model.identifiers import InstrumentId, Venue
+from nautilus_trader.model.enums import OrderStatus
+from nautilus_trader.model.identifiers import ClientOrderId, InstrumentId, Venue
 from nautilus_trader.model.instruments import Instrument
 from nautilus_trader.trading.strategy import Strategy
 
@@ -110,6 +111,15 @@ class VenueView:
         if quote is None or quote.ts_event < since:
             return None
         return quote.ask_price if selling else quote.bid_price
+
+    def follow(self, key: str, *, selling: bool) -> None:
+        """Move a maker order that rests to the touch."""
+        order = self.strategy.cache.order(ClientOrderId(key))
+        if order is None or order.status != OrderStatus.ACCEPTED:
+            return
+        touch = self.touch(order.instrument_id.symbol.value.removesuffix("-PERP"), selling)
+        if touch is not None and order.price != touch:
+            self.strategy.modify_order(order, price=touch)
 
     def equity(self) -> float:
         """Balance of the account, USDT; 0 without one."""

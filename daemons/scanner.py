@@ -99,6 +99,7 @@ class ScannerService(Service):
         self._save(scan, partial=False)
         date = scan.day.date
         self.context.journal.append_many([day_entry(date, scan.done, day_start(date) + DAY_MS)])
+        self.context.journal.rotate(self.context.clock.wall_ms())
         scan.follow()
 
     def _save(self, scan: DayScan, *, partial: bool) -> None:
