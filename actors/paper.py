@@ -88,6 +88,9 @@ class PaperVenueNode(Venue):
     def doubt(self) -> str:
         return self.desk.safe_reason
 
+    def trust(self) -> None:
+        self.desk.release_safe_mode()
+
     def open(self, state: Mapping[str, Any]) -> None:
         """Raises ``DolphinError`` when the node does not come up."""
         capital = float(self.lane.engine.config.start_capital)

@@ -137,7 +137,10 @@ class TraderService(Service):
             self._polled = now
         if self._book is not None:
             self._book.drain()
+        engaged = self._safe.engaged
         self._safe.look()
+        if engaged and not self._safe.engaged:
+            self.venue.trust()
 
     def _process(self, scanned: Scanned) -> None:
         """Through lane and venue; then what follows from where they stand: safe mode, a snapshot, a new file at a day's end."""

@@ -51,6 +51,9 @@ class Venue(ABC):
         """Why entries must stop until an operator has looked; empty: nothing."""
         return ""
 
+    def trust(self) -> None:  # noqa: B027
+        """An operator has looked: what was in ``doubt`` is so no more, unless it turns out to be."""
+
     @abstractmethod
     def bar(self, bar: ScannedBar, inputs: Inputs) -> None:
         """One bar that the lane wants: decision, orders, fills."""
