@@ -325,6 +325,33 @@ def test_a_scan_that_does_not_follow_from_its_closes_is_found(calm, world):
     assert "scanner's numbers do not follow" in sentence(found)
 
 
+def test_a_universe_that_changes_overnight_is_followed(calm, world):
+    """Other columns on the second day, two names gone: rows of both days go through engine and actor under their own names."""
+    with (
+        JournalReader(journal_path(calm.journals, "scanner")) as old,
+        Journal.open(journal_path(world.state.journals, "scanner"), "scanner") as new,
+    ):
+        names = old.last(Kind.UNIVERSE).payload["assets"]
+        kept = [place for place in reversed(range(len(names))) if names[place] not in names[-2:]]
+        for record in old.records():
+            payload, second = record.payload, record.payload.get("date") == SECOND
+            if second and payload.get("bar") == 0:
+                new.append(Kind.UNIVERSE, {"assets": [names[place] for place in kept], "bar_seconds": 60}, record.ts_ms)
+            if second and record.kind == Kind.SCAN:
+                payload = {**payload, "closes": [payload["closes"][place] for place in kept]}
+            new.append(Kind(record.kind), payload, record.ts_ms)
+    teller, trader = world.start(Teller), world.start(TraderService)
+    teller.date = FIRST
+    world.run(60, until=lambda: trader.lane.done == FIRST)
+    teller.date = SECOND
+    world.run(60, until=lambda: trader.lane.done == SECOND)
+    found = lane_parity(world.state, "blue", SECOND)
+    assert [check.passed for check in found.checks] == [True] * 4, parity_text(found)
+    assert found.assets == len(kept)
+    assert found.trades
+    assert found.checks[3].compared == 0
+
+
 def test_scans_whose_windows_began_outside_the_journal_are_counted_not_guessed(calm, tmp_path):
     state = rewritten(calm, tmp_path, "", None)
     state.replay.unlink()
