@@ -48,7 +48,7 @@ class Patience:
             return False
         self._alone_since = now if math.isnan(self._alone_since) else self._alone_since
         if now - self._alone_since > STAND_BY_S:
-            lane = self._context.settings.services.lane
+            lane = self._context.lane or self._context.settings.paper.names[0]
             raise Unavailable(f"lane {lane} has another trader on this grid; stop it first, or trade the other lane")
         return True
 
