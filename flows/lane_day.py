@@ -131,7 +131,7 @@ def explain_again(past: LanePast, day: LaneDay) -> Explanation | None:
         return None
     lane = next(lane for lane, after in _beginnings(past, day.date) if after == day.after)
     for step in past.walk(lane, day.after):
-        if step.bar is None:
+        if step.bar is None or step.bar.seq > day.first.seq:
             return None
         if step.bar.seq < day.first.seq:
             lane.take(step.bar, step.inputs)
