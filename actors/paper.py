@@ -7,6 +7,7 @@ fills, whenever and however fast they come, and those of a backtest (``actors.ba
 from __future__ import annotations
 
 import asyncio
+import math
 import signal
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -36,7 +37,7 @@ from actors.orders import OrderDesk
 from actors.paper_clients import PaperData, PaperVenue
 from actors.trip import DeskTotals
 from dolphin.config import VenueConfig
-from dolphin.errors import DolphinError
+from dolphin.errors import ConfigError, DolphinError
 from dolphin.lane.inputs import Inputs
 from dolphin.lane.lane import Lane
 from dolphin.lane.records import Records
@@ -65,6 +66,7 @@ class PaperVenueNode(Venue):
         """Of names that no table knows, the first price: their tick follows from it."""
         self._instruments: dict[str, Instrument] = {}
         self._universe = Universe(())
+        self._unpriced: list[str] = []
         self._errors: list[BaseException] = []
         self._tick: Snapshot | None = None
         self._loop: asyncio.AbstractEventLoop
@@ -107,8 +109,11 @@ class PaperVenueNode(Venue):
 
     def bar(self, bar: ScannedBar, inputs: Inputs) -> None:
         """The bar as a snapshot through the data engine; then quotes of active names, until everything is at rest."""
+        if 2.0 * (self._orders.latency_ms + 1.0) >= 1000.0 * self.lane.bar_seconds:
+            raise ConfigError(f"venue.latency_ms = {self._orders.latency_ms!r}: an order would be under way for longer than a bar")
         if self.lane.assets != self._universe:
             self._universe = Universe(self.lane.assets)
+            self._unpriced = [name for name in self._universe if name not in self._instruments]
         tick = Snapshot(bar.ts_ms * MS, self._universe, bar.closes, (bar.vel_div, bar.v50, bar.v750), (bar, inputs))
         self._adopt(tick)
         self._tick = tick
@@ -212,16 +217,17 @@ class PaperVenueNode(Venue):
 
     def _adopt(self, tick: Snapshot) -> None:
         """Instruments of names that have a price for the first time."""
-        for place, name in enumerate(tick.assets):
-            price = float(tick.closes[place])
-            if name not in self._instruments and 0.0 < price < float("inf"):
+        for name in list(self._unpriced):
+            price = tick.close(name)
+            if 0.0 < price < math.inf:
                 if name not in self._specs:
                     price = self._prices.setdefault(name, price)
                 self._instruments |= perpetuals({name: price}, self._orders.name, self._specs)
                 self._node.kernel.cache.add_instrument(self._instruments[name])
+                self._unpriced.remove(name)
 
     def _advance(self, ts: int) -> None:
-        for handler in self._clock.advance_time(ts):
+        for handler in self._clock.advance_time(max(ts, self._clock.timestamp_ns())):
             handler.handle()
 
     async def _carry(self, tick: Snapshot) -> None:

@@ -54,7 +54,7 @@ class ServiceRow:
 class Status:
     """``posture`` None: the grid does not answer. ``lag_s``: market seconds from the newest bar on the grid to the market's time.
 
-    ``speed``: market seconds in one of ours, 0 = live; ``lane`` None: no bar was processed yet.
+    ``speed``: market seconds in one of ours, 0 = live; ``lane`` None: no bar was processed yet; ``others``: lanes beside the first.
     """
 
     supervisor_pid: int
@@ -67,6 +67,7 @@ class Status:
     replay_ended: bool
     speed: float
     lane: LaneNow | None
+    others: tuple[LaneNow, ...] = ()
 
     @property
     def healthy(self) -> bool:
@@ -77,8 +78,9 @@ class Status:
         """As JSON."""
         rows = [{**asdict(row), "healthy": row.healthy} for row in self.rows]
         return {
-            **{f: getattr(self, f) for f in self.__slots__ if f not in ("rows", "lane")},
+            **{f: getattr(self, f) for f in self.__slots__ if f not in ("rows", "lane", "others")},
             "lane": None if self.lane is None else self.lane.to_dict(),
+            "lanes": [lane.to_dict() for lane in (self.lane, *self.others) if lane is not None],
             "up": self.supervisor_pid > 0,
             "healthy": self.healthy,
             "processes": rows,
@@ -108,8 +110,9 @@ def status_of(state: StateFolder, settings: Settings) -> Status:
     left = [] if pid else ours(state.root)
     market = _market(replay)
     ended = replay is not None and market >= _end_ms(replay.last_date)
-    lane = lane_now(state.journals, settings.paper.names[0], settings.engine.max_hold_bars)
-    return Status(pid, rows, left, posture, state.kill.exists(), market, lag, ended, 0.0 if replay is None else replay.speed, lane)
+    lane, *more = (lane_now(state.journals, name, settings.engine.max_hold_bars) for name in settings.paper.names)
+    speed, others = 0.0 if replay is None else replay.speed, tuple(other for other in more if other is not None)
+    return Status(pid, rows, left, posture, state.kill.exists(), market, lag, ended, speed, lane, others)
 
 
 def _row(info: ProcessInfo, ports: dict[str, int], beats: dict[int, tuple[str, str, int]], restarted: int) -> ServiceRow:

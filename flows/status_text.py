@@ -27,7 +27,8 @@ def status_text(found: Status) -> str:
         mark = "" if row.healthy else f"  <- not healthy: dolphin logs {row.process}"
         pid, uptime = (str(row.pid), _span(row.uptime_s)) if row.pid else ("-", "-")
         lines.append(f"{row.process:<16} {row.state:<10} {pid:>8} {uptime:>9} {beat:>10} {row.restarts:>8}  {row.status or '-'}{mark}")
-    return "\n".join([*lines, "", *_posture(found.posture), *_lane(found.lane), *_market(found), _kill(found.kill)])
+    lanes = [line for lane in (found.lane, *found.others) for line in _lane(lane)]
+    return "\n".join([*lines, "", *_posture(found.posture), *lanes, *_market(found), _kill(found.kill)])
 
 
 def _posture(posture: dict[str, Any] | None) -> list[str]:

@@ -1,4 +1,6 @@
-"""A paper lane killed at every kind of durable step, by os._exit in a process of its own: ``PYTHONPATH=ci python ci/faults/lane_kills.py [CASES]``.
+"""A paper lane killed at every kind of durable step, by os._exit in a process of its own.
+
+``PYTHONPATH=ci python ci/faults/lane_kills.py [CASES]``.
 
 Each case is a fresh lane over the same short day. Its first life ends at durable step k of its journal: just before the write, inside the
 transaction, or just after the commit; its second life at a random later step of its own, its third goes to the end. The journal must then
@@ -109,9 +111,8 @@ def main(points: int) -> int:
             found = records(root)
             same = found == wanted and ends[-1] == 0
             failed += not same
-            print(
-                f"{case:>3} {point:<7} step {step:>4}, {at_once:>2} a write: lives ended {ends}, {len(found)} records {'equal' if same else 'DIFFER'}"
-            )
+            verdict = f"{len(found)} records {'equal' if same else 'DIFFER'}"
+            print(f"{case:>3} {point:<7} step {step:>4}, {at_once:>2} bars a write: ends {ends}, {verdict}", flush=True)
             shutil.rmtree(root)
     print(f"{points - failed} of {points} cases end in the undisturbed journal ({time.monotonic() - began:.0f} s)")
     return int(failed > 0)
