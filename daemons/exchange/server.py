@@ -70,11 +70,11 @@ class DemoExchange:
         self.recorder = Recorder(options.record, self.venue.instruments) if options.record else None
         self.account = Account(options.balance, self.venue.instruments, self.venue.last)
         self.ledger = Ledger(self.account)
-        matcher = Matcher(self.venue, self.account, self.ledger, self.hub.tell_user)
-        desk = OrderDesk(self.venue, self.account, self.ledger, matcher)
-        routes = {**self.market.routes(), **AccountApi(self.venue, self.ledger, matcher, desk, self.hub).routes()}
-        self.venue.listeners += [*([self.recorder] if self.recorder else []), Publisher(self.venue, self.hub), matcher]
-        self.gateway = Gateway(self.venue, routes, Limiter(clock.wall_ms, options.weight), key or Credentials())
+        self.matcher = Matcher(self.venue, self.account, self.ledger, self.hub.tell_user)
+        desk = OrderDesk(self.venue, self.account, self.ledger, self.matcher)
+        self.routes = {**self.market.routes(), **AccountApi(self.venue, self.ledger, self.matcher, desk, self.hub).routes()}
+        self.venue.listeners += [*([self.recorder] if self.recorder else []), Publisher(self.venue, self.hub), self.matcher]
+        self.gateway = Gateway(self.venue, self.routes, Limiter(clock.wall_ms, options.weight), key or Credentials())
         self._runner: web.AppRunner | None = None
         self._pump: asyncio.Task[None] | None = None
 
