@@ -33,11 +33,11 @@ SECRET_VARIABLE: Final = "DOLPHIN_DEMO_SECRET"
 _log = logging.getLogger("dolphin.demo_exchange")
 
 
-def main() -> None:
-    """Exit codes of ``dolphin.errors``."""
+def main(arguments: list[str] | None = None) -> None:
+    """``arguments``: default: the command line's. Exit codes of ``dolphin.errors``."""
     logging.basicConfig(level=logging.INFO, stream=sys.stderr, format="%(asctime)s %(levelname)s %(message)s")
     try:
-        asyncio.run(_serve(_parser().parse_args()))
+        asyncio.run(_serve(_parser().parse_args(arguments)))
     except DolphinError as error:
         print(f"demo exchange: {error}", file=sys.stderr)
         sys.exit(error.exit_code)
