@@ -92,6 +92,7 @@ class Desk:
         self.events: list[dict[str, Any]] = []
         self.exchange.matcher.tell = self.events.append
         self.venue, self.account, self.ledger = self.exchange.venue, self.exchange.account, self.exchange.ledger
+        self.venue.advance()
 
     def ask(self, name: str, **params: object) -> Any:
         """The answer of an endpoint, without signature and weight."""

@@ -99,6 +99,7 @@ def test_it_tells_people_where_it_is_and_the_secret_to_nobody(importable):
     [
         (["--speed", "0"], 2, "speed must be in"),
         (["--date", "2025-13-01"], 2, "is not YYYY-MM-DD"),
+        (["--date", "2025-01-02T25:00"], 2, "is not YYYY-MM-DD"),
         (["--klines", "/nowhere"], 3, "there is no such folder"),
         (["--symbols", "3", "--faults", "/nowhere.json"], 2, "nowhere.json"),
         (["--symbols", "3", "--host", "0.0.0.0"], 2, "answers this machine only"),
@@ -119,8 +120,17 @@ def test_klines_and_the_synthetic_market_exclude_each_other():
     assert "exclude each other" in done.output
 
 
+def test_a_planned_fault_of_an_unknown_symbol_is_refused_at_the_start(capsys, tmp_path):
+    path = tmp_path / "faults.json"
+    path.write_text('[{"kind":"delist","symbols":["NOUSDT"],"at":3600}]')
+    with pytest.raises(SystemExit) as ended:
+        main(["--symbols", "3", "--faults", str(path)])
+    assert ended.value.code == 2
+    assert "delist: which symbol? NOUSDT is not in the market" in capsys.readouterr().err
+
+
 def test_a_market_of_now_runs_on_the_wall_clock(importable):
-    with started("--symbols", "3", "--date", "now", "--days", "1") as (_, told):
+    with started("--symbols", "3", "--date", "now", "--days", "2") as (_, told):
         clock = fetched(told["url"] + "/demo/clock")
         assert abs(clock["market_ms"] - time.time() * 1000) < 2_000
         rows = fetched(told["url"] + "/fapi/v1/klines?symbol=BTCUSDT&interval=1m&limit=1000")
