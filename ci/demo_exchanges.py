@@ -129,7 +129,12 @@ class Desk:
         return [event["o"] if "o" in event else event["a"] for event in self.events if event["e"] == kind]
 
 
+def signature(text: str, secret: str = DEMO_SECRET) -> str:
+    """HMAC of a query, as the exchange's documents say."""
+    return hmac.new(secret.encode(), text.encode(), hashlib.sha256).hexdigest()
+
+
 def signed(params: dict[str, Any], secret: str = DEMO_SECRET) -> str:
-    """Query text with its signature, made as the exchange's documents say."""
+    """Query text with its signature."""
     text = urlencode(params)
-    return f"{text}&signature={hmac.new(secret.encode(), text.encode(), hashlib.sha256).hexdigest()}"
+    return f"{text}&signature={signature(text, secret)}"

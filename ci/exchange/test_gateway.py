@@ -8,7 +8,8 @@ from typing import Any
 import aiohttp
 import ccxt
 import pytest
-from demo_exchanges import ccxt_client, running, signed, wait
+from demo_exchanges import ccxt_client, running, signature, signed, wait
+from yarl import URL
 
 from daemons.exchange.server import ExchangeOptions
 from daemons.exchange.signing import DEMO_KEY
@@ -91,6 +92,67 @@ def test_wrong_requests_have_binances_codes(bars):
                 assert body["msg"]
             async with session.put(address + "/fapi/v1/time") as answer:
                 assert answer.status == 405
+
+    wait(scenario)
+
+
+HOSTILE = [
+    "%00",
+    "%FF%FE",
+    "-1",
+    "1e400",
+    "1E-400",
+    "NaN",
+    "Infinity",
+    "%D9%A3",
+    "9" * 99,
+    "null",
+    "[]",
+    "{}",
+    "BTCUSDT%0A",
+    "a" * 400,
+    "+",
+    "&=&",
+    "%",
+]
+
+
+def test_hostile_values_are_refused_and_never_break_anything(bars):
+    """Every parameter of every endpoint, signed as they come: an answer of the exchange, never an error of ours."""
+    names = ("symbol", "limit", "startTime", "fromId", "quantity", "price", "triggerPrice", "orderId", "origClientOrderIdList", "leverage")
+
+    async def scenario() -> None:
+        async with running(bars, options=ExchangeOptions(weight=10**9)) as (exchange, address), aiohttp.ClientSession() as session:
+            for name in exchange.routes:
+                method, path = name.split(" ")
+                if "listenKey" in path:
+                    continue
+                for k, value in enumerate(HOSTILE):
+                    now = f"timestamp={exchange.clock.wall_ms()}&symbol=BTCUSDT&side=BUY&type=LIMIT&timeInForce=GTC&algoType=CONDITIONAL"
+                    text = f"{now}&{names[k % len(names)]}={value}&{names[(k + 3) % len(names)]}={value}"
+                    text += "&signature=" + signature(text)
+                    async with session.request(method, URL(f"{address}{path}?{text}", encoded=True), headers=KEY) as answer:
+                        assert answer.status < 500, f"{name} {text}"
+                        assert await answer.json() is not None
+            assert exchange.account.wallet == 10_000
+            async with session.ws_connect(address + "/ws") as socket:
+                wrong = [
+                    '{"method":"SUBSCRIBE"}',
+                    '{"method":"SUBSCRIBE","params":null}',
+                    '{"method":[],"params":[]}',
+                    "[]",
+                    "7",
+                    '"x"',
+                    "{}",
+                    "\x00",
+                ]
+                for text in [
+                    *wrong,
+                    '{"method":"UNSUBSCRIBE","params":["no@such"],"id":{}}',
+                    '{"method":"SUBSCRIBE","params":["@@@","!a@b"],"id":1}',
+                ]:
+                    await socket.send_str(text)
+                    assert await socket.receive_json(timeout=5)
 
     wait(scenario)
 

@@ -36,7 +36,7 @@ class Gateway:
 
     async def serve(self, request: web.Request) -> web.StreamResponse:
         """One request."""
-        name, body = f"{request.method} {request.path}", await request.text()
+        name, body = f"{request.method} {request.path}", (await request.read()).decode(errors="replace")
         self.requests[name] += 1
         try:
             route = self._routes.get(name)
