@@ -10,6 +10,7 @@ from typing import Annotated
 
 import typer
 
+from flows.cli_dashboard import add_dashboard_verb
 from flows.cli_data import data_app
 from flows.cli_forewarner import forewarner_app
 from flows.cli_grid import add_grid_verbs
@@ -150,6 +151,7 @@ add_grid_verbs(app)
 add_posture_verb(app)
 add_kill_verbs(app)
 add_up_verbs(app)
+add_dashboard_verb(app)
 
 if __name__ == "__main__":
     main()
