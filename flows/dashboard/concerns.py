@@ -63,7 +63,7 @@ def _posture(now: Snapshot) -> Iterator[Concern]:
         return
     if posture.reason is not None:
         yield _critical(f"The posture is not fresh ({posture.reason}): a trader obeys {posture.posture}.", "dolphin logs system_watchdog")
-    why = posture.reasons[0] if posture.reasons else "no reason given"
+    why = "; ".join(posture.reasons[:3]) or "no reason given"
     if posture.posture == Posture.HIBERNATE:
         yield _critical(f"HIBERNATE: positions are closed, nothing is entered; {why}.")
     elif posture.posture == Posture.TURTLE:

@@ -103,11 +103,19 @@ class GridFollower:
 
     def venue(self, lane: str) -> VenueView | None:
         """The account at the venue, where the lane publishes it."""
-        found = self.view.lane(lane).value
-        equity = getattr(found, "venue_equity", None)
-        if found is None or equity is None:
+        found: Any = self.view.lane(lane).value
+        account = getattr(found, "account", None)
+        if account is None:
             return None
-        return VenueView(equity=equity, position=self._clean(str(getattr(found, "venue_position", None) or "")), said_ms=found.ts_ms)
+        held, fill = found.position or {}, found.last_fill or {}
+        marked = held.get("unrealised")
+        return VenueView(
+            account=account,
+            unrealised=float(marked) if isinstance(marked, int | float) else 0.0,
+            position=self._clean(_listed(held, ("quantity", "symbol", "entry_price"))),
+            last_fill=self._clean(_listed(fill, ("side", "quantity", "symbol", "price"))),
+            said_ms=found.ts_ms,
+        )
 
     def close(self) -> None:
         """Leave the grid."""
@@ -148,6 +156,10 @@ def _lane(record: LaneState) -> str:
 
 def _kill(record: Kill) -> str:
     return f"engaged: {record.reason} (by {record.by})" if record.engaged else "off"
+
+
+def _listed(values: dict[str, Any], names: tuple[str, ...]) -> str:
+    return " ".join(str(values[name]) for name in names if name in values)
 
 
 def _number(value: float | None, digits: int) -> str:

@@ -9,15 +9,15 @@ from typing import Any, Final
 import msgspec
 import numpy as np
 
-from dolphin.config import EngineConfig
+from dolphin.config import EngineConfig, Settings
 from dolphin.kernels.exits import price_move_nb
 from dolphin.report.decimate import decimate, rounded
 from dolphin.report.notes import EXITS, REFUSALS
 from dolphin.storage.journal import Kind, Record, journal_path
 from flows.dashboard.follow import Clean, JournalFollower
-from flows.dashboard.snapshot import Curve, Position, Refused, TradeView
+from flows.dashboard.snapshot import Curve, Position, Refused, TradeView, VenueView
 
-__all__ = ["LANES", "LaneFollower"]
+__all__ = ["LANES", "LaneFollower", "lanes_of", "start_capital"]
 
 LANES: Final = {"BLUE": -1, "GREEN": 1}
 HISTORY: Final = 20_000
@@ -25,8 +25,10 @@ HISTORY: Final = 20_000
 POINTS: Final = 20_000
 SHOWN: Final = 240
 TRADES: Final = 40
-SLOT_MS: Final = 600_000
-HOUR: Final = 6
+SETTLEMENT: Final = "settlement"
+"""Kind of a record: a round trip in the venue's ledger."""
+SLOT_MS: Final = 60_000
+HOUR: Final = 60
 _move = price_move_nb.py_func
 
 DOUBTS: Final = {
@@ -41,6 +43,18 @@ DOUBTS: Final = {
     "NOT_THE_WRITER": "another process may hold the lane",
 }
 """Blocks in words; those that begin with POSTURE say why the posture is not fresh."""
+
+
+def lanes_of(settings: Settings) -> tuple[str, ...]:
+    """The lanes that are configured to run."""
+    paper = getattr(settings, "paper", None)
+    return (settings.services.lane,) if paper is None else tuple(paper.names)
+
+
+def start_capital(settings: Settings, lane: str) -> float:
+    """What a lane began with, USDT."""
+    paper = getattr(settings, "paper", None)
+    return (0.0 if paper is None else paper.capital(lane)) or settings.engine.start_capital
 
 
 class _Told(msgspec.Struct):
@@ -89,6 +103,10 @@ class _Trade(msgspec.Struct):
 class _Day(msgspec.Struct):
     capital: float
     honest_capital: float | None = None
+
+
+class _Settled(msgspec.Struct):
+    fills_net: float
 
 
 class _Safe(msgspec.Struct):
@@ -178,7 +196,12 @@ class LaneFollower:
         """Counts by reason over the last market hour, six and day, the most frequent first."""
         if self.bar_ms is None:
             return []
-        newest = self.bar_ms // SLOT_MS
+        if self._counted is None:
+            self._counted = self._count(self.bar_ms)
+        return self._counted
+
+    def _count(self, now_ms: int) -> list[Refused]:
+        newest = now_ms // SLOT_MS
         sums = [Counter[tuple[str, bool]]() for _ in range(3)]
         for slot, counts in self._refused.items():
             for total, hours in zip(sums, (1, 6, 24), strict=True):
@@ -197,8 +220,19 @@ class LaneFollower:
             for (name, doubt), count in day.most_common(30)
         ]
 
-    def curve(self) -> Curve:
-        """Equity of the bars that were read, thinned without losing a peak."""
+    def curve(self, venue: VenueView | None) -> Curve:
+        """Equity of the bars that were read, thinned without losing a peak; the venue's closed balance by its settlements."""
+        drawn = self._drawn()
+        if venue is None or not drawn.market_ms:
+            return drawn
+        balance, settled, values = venue.account - venue.unrealised, list(self._settled), list[float | None]()
+        for at in reversed(drawn.market_ms):
+            while settled and settled[-1][0] > at:
+                balance -= settled.pop()[1]
+            values.append(round(balance, 2))
+        return msgspec.structs.replace(drawn, venue=values[::-1])
+
+    def _drawn(self) -> Curve:
         if self._curve is None:
             times, values = zip(*self._points, strict=True) if self._points else ((), ())
             line = np.array([values], dtype=np.float64)
@@ -234,7 +268,9 @@ class LaneFollower:
         self._age: int | None = None
         self._points: deque[tuple[int, float]] = deque(maxlen=POINTS)
         self._curve: Curve | None = None
+        self._settled: deque[tuple[int, float]] = deque(maxlen=TRADES * 10)
         self._trades: deque[tuple[str, TradeView]] = deque(maxlen=TRADES)
+        self._counted: list[Refused] | None = None
         self._refused: dict[int, Counter[tuple[str, bool]]] = {}
 
     def _take(self, record: Record) -> None:
@@ -246,6 +282,8 @@ class LaneFollower:
             day = msgspec.convert(record.payload, _Day)
             self._capital, self._honest = day.capital, day.honest_capital if day.honest_capital is not None else self._honest
             self._inherit(record.payload.get("open_position"))
+        elif record.kind == SETTLEMENT:
+            self._settled.append((record.ts_ms, msgspec.convert(record.payload, _Settled).fills_net))
         elif record.kind == Kind.SAFE_MODE:
             safe = msgspec.convert(record.payload, _Safe)
             self.safe_mode = self._clean(safe.reason) if safe.engaged else None
@@ -261,7 +299,7 @@ class LaneFollower:
         elif self._age is not None:
             self._age += 1
         self._points.append((ts_ms, bar.equity))
-        self._curve = None
+        self._curve, self._counted = None, None
         counts = self._refused.setdefault(ts_ms // SLOT_MS, Counter())
         counts.update((word, False) for word in bar.refusals)
         counts.update((word, True) for word in bar.told.blocks)

@@ -22,7 +22,7 @@ from flows.dashboard.concerns import concerns_of
 from flows.dashboard.feed import FeedFollower
 from flows.dashboard.follow import Clean, JournalFollower
 from flows.dashboard.grid import Connect, GridFollower
-from flows.dashboard.lanes import LANES, LaneFollower
+from flows.dashboard.lanes import LANES, LaneFollower, lanes_of, start_capital
 from flows.dashboard.logs import LogFollower
 from flows.dashboard.posture import PostureFollower
 from flows.dashboard.processes import Output, ProcessFollower, output_of
@@ -148,7 +148,7 @@ class SnapshotReader:
 
     def _shown(self) -> list[LaneFollower]:
         """The configured lane, and every one that has a journal."""
-        return [lane for lane in self._lanes if lane.lane in self._settings.services.lane or lane.bar is not None]
+        return [lane for lane in self._lanes if lane.lane in lanes_of(self._settings) or lane.bar is not None]
 
     def _deployment(self) -> Deployment:
         pid = self._processes.supervisor_pid
@@ -185,13 +185,14 @@ class SnapshotReader:
 
     def _lane(self, lane: LaneFollower, grid: GridFollower, features: list[FeatureView]) -> LaneView:
         engine = self._settings.engine
-        capital, honest = lane.capital_now(engine.start_capital)
-        began = lane.day_began(engine.start_capital)
+        start, venue = start_capital(self._settings, lane.lane), grid.venue(lane.lane)
+        capital, honest = lane.capital_now(start)
+        began = lane.day_began(start)
         known = next((row for row in features if row.name == f"lane_{lane.lane}"), None)
         return LaneView(
             lane=lane.lane,
             direction=lane.direction,
-            configured=lane.lane in self._settings.services.lane,
+            configured=lane.lane in lanes_of(self._settings),
             problem=self._clean(lane.problem),
             reading=lane.reading,
             unreadable=lane.unreadable,
@@ -211,12 +212,12 @@ class SnapshotReader:
             safe_mode=lane.safe_mode,
             grid_state="UNKNOWN" if known is None else known.state,
             grid_ms=None if known is None else known.said_ms,
-            venue=grid.venue(lane.lane),
+            venue=venue,
             position=lane.position(engine, self._feed.price(lane.held)),
             trades=lane.trades,
             last_trade=lane.last_trade,
             refused=lane.refused(),
-            curve=lane.curve(),
+            curve=lane.curve(venue),
         )
 
     def _outputs(self, features: list[FeatureView], posture: PostureView) -> dict[str, Output]:

@@ -144,10 +144,12 @@ class Position(Struct, frozen=True, kw_only=True):
 
 
 class VenueView(Struct, frozen=True, kw_only=True):
-    """The account at the venue, as the lane published it."""
+    """The account at the venue, as the lane published it; ``account`` with the open position marked."""
 
-    equity: float
+    account: float
+    unrealised: float
     position: str
+    last_fill: str
     said_ms: int
 
 
@@ -181,7 +183,7 @@ class Refused(Struct, frozen=True, kw_only=True):
 
 
 class Curve(Struct, frozen=True, kw_only=True):
-    """Equity over market time. ``venue`` is empty, or runs beside ``equity`` with null where nothing was known."""
+    """Equity over market time. ``venue``: the account of closed trades beside ``equity``, empty for a lane without orders."""
 
     market_ms: list[int]
     equity: list[float]

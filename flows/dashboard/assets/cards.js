@@ -140,7 +140,7 @@ function curve(lane) {
       el("span", null, `low ${usd(low)}, high ${usd(high)} USDT`),
       el("span", null, minute(times.at(-1)).slice(5)),
     ),
-    el("div", { class: "key" }, el("span", null, el("i"), "honest, marked"), venue.length ? el("span", null, el("i", { class: "venue" }), "venue account") : null),
+    el("div", { class: "key" }, el("span", null, el("i"), "honest, marked"), venue.length ? el("span", null, el("i", { class: "venue" }), "venue account, closed trades") : null),
   );
 }
 
@@ -219,13 +219,16 @@ function drawLane(lane) {
     el(
       "dl",
       { class: "sums" },
-      sum("today", known(lane.day_pnl) ? `${num(lane.day_pnl, 2, true)} (${share(lane.day_pnl / lane.day_start)})` : "unknown", tone(lane.day_pnl)),
+      sum("today", known(lane.day_pnl) ? [num(lane.day_pnl, 2, true), el("small", null, share(lane.day_pnl / lane.day_start))] : "unknown", tone(lane.day_pnl)),
       sum("below its peak", known(below) ? share(below, 2).replace("+", "") : "unknown"),
       sum("honest, closed", known(lane.honest_capital) ? num(lane.honest_capital, 2) : "unknown"),
       sum("champion, closed", known(lane.capital) ? num(lane.capital, 2) : "unknown"),
-      lane.venue ? sum("venue account", num(lane.venue.equity, 2)) : sum("venue account", el("span", { class: "muted" }, "not published")),
+      lane.venue ? sum("venue account", [num(lane.venue.account, 2), el("small", null, age(lane.venue.said_ms, { limit: 180 }))]) : sum("venue account", el("span", { class: "muted" }, "not published")),
     ),
     held(lane),
+    lane.venue
+      ? el("p", { class: "hint" }, `at the venue: ${lane.venue.position || "flat"}`, lane.venue.position ? `, unrealised ${num(lane.venue.unrealised, 2, true)}` : "", lane.venue.last_fill ? `; last fill ${lane.venue.last_fill}` : "")
+      : null,
     curve(lane),
   );
 }
