@@ -65,6 +65,8 @@ class Stage:
         self._seq = 0
         self.market_ms = self.now() // MINUTE * MINUTE - 100 * MINUTE
         self.bar_number = 0
+        self.date = date_of(self.market_ms)
+        """Of the bars, also behind a midnight that passes while a test runs."""
 
     def now(self) -> int:
         return self.clocks.wall_ms()
@@ -116,13 +118,13 @@ class Stage:
         self.market_ms += MINUTE * (1 + skip)
         self.bar_number += 1
         lists = {"lambda_max": [], "velocity": [], "instability": [], "n_participants": []}
-        payload = {"date": date_of(self.market_ms), "bar": self.bar_number, "vel_div": 0.01, **lists, "closes": list(closes)}
+        payload = {"date": self.date, "bar": self.bar_number, "vel_div": 0.01, **lists, "closes": list(closes)}
         self.write("scanner", Entry(Kind.SCAN, payload, self.market_ms))
 
     def bar(self, equity: float = 25_000.0, lane: str = "blue", **changes: Any) -> None:
         """The lane's decision on the newest bar."""
         values = {
-            "date": date_of(self.market_ms), "bar": self.bar_number, "vel_div": 0.01, "posture": "APEX", "boost": 1.0, "beta": 0.2,
+            "date": self.date, "bar": self.bar_number, "vel_div": 0.01, "posture": "APEX", "boost": 1.0, "beta": 0.2,
             "entry": None, "exit": None, "refusals": ["NO_SIGNAL"], "equity": equity, "peak": 25_200.0,
             "told": {"posture": "APEX", "blocks": []},
         }  # fmt: skip
@@ -135,7 +137,7 @@ class Stage:
     def trade(self, lane: str = "blue", **changes: Any) -> None:
         """The position closes."""
         words = {
-            "date": date_of(self.market_ms),
+            "date": self.date,
             "asset": "SOLUSDT",
             "reason": "FIXED_TP",
             "dc": "NEUTRAL",

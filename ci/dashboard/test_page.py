@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import Callable
 from pathlib import Path
@@ -233,15 +234,11 @@ def test_hostile_text_stays_text(serve: Serve, chromium: Any):
     stage.say_posture("TURTLE", EVIL)
     stage.bar(refusals=[EVIL], told={"blocks": [EVIL]}, posture=EVIL, entry=stage.entry(EVIL))
     stage.trade(asset=EVIL, reason=EVIL)
-    stage.log(
-        "trader",
-        EVIL,
-        f"password={SECRET}",
-        '{"level": "ERROR", "message": "%s", "logger": "dolphin", "time": "x"}' % EVIL.replace('"', "'"),
-    )
+    line = json.dumps({"level": "ERROR", "message": EVIL, "logger": "dolphin"})
+    stage.log("trader", EVIL, f"password={SECRET}", line)
     stage.log("supervisor_events", f"2026-01-02 11:59:03,000 CRITICAL crash_loop trader: {EVIL}")
     stage.beat(EVIL.replace(":", ""), 77, EVIL)
-    stage.state.kill.write_text('{"reason": "%s", "by": "%s", "ts_ms": 5}' % (EVIL, EVIL))
+    stage.state.kill.write_text(json.dumps({"reason": EVIL, "by": EVIL, "ts_ms": 5}))
     with visited(chromium, served.url) as seen:
         page = live(seen).page
         for selector in ("#posture", "#lanes", "#trades", "#refused", "#alerts", "#log", "#concerns", "#processes"):
@@ -257,13 +254,10 @@ def test_an_empty_deployment_has_a_page_too(serve: Serve, chromium: Any):
     """Nothing was ever started: unknown everywhere, no complaint."""
     with visited(chromium, serve(empty=True).url, 390, 844) as seen:
         live(seen)
-        for selector, text in (
-            ("#posture", "nothing was published"),
-            ("#lanes", "no equity curve yet"),
-            ("#feed", "NOT"),
-            ("#lanes", "unknown"),
-        ):
-            told(seen, selector, text) if text != "NOT" else told(seen, selector, "nothing was written yet")
+        told(seen, "#posture", "nothing was published")
+        told(seen, "#lanes", "no equity curve yet")
+        told(seen, "#lanes", "unknown")
+        told(seen, "#feed", "nothing was written yet")
         assert seen.complaints == []
 
 
@@ -291,7 +285,6 @@ def test_the_page_is_reachable_by_keyboard_and_named(serve: Serve, chromium: Any
         assert page.evaluate("document.activeElement.className") == "skip"
         page.keyboard.press("Tab")
         assert page.evaluate("getComputedStyle(document.activeElement).outlineStyle") == "solid"
-        assert page.evaluate(
-            "[...document.querySelectorAll('[role=img], [role=region], section')].every(e => e.getAttribute('aria-label') || e.getAttribute('aria-labelledby'))"
-        )
+        boxes = "[...document.querySelectorAll('[role=img], [role=region], section')]"
+        assert page.evaluate(f"{boxes}.every(e => e.getAttribute('aria-label') || e.getAttribute('aria-labelledby'))")
         assert page.evaluate("[...document.querySelectorAll('select, input')].every(e => e.labels.length === 1)")

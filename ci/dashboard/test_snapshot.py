@@ -204,6 +204,7 @@ def test_the_day_begins_with_the_last_equity_of_the_day_before(stage: Stage):
         stage.scan(1.0, 2.0, 3.0)
         stage.bar(equity)
     stage.market_ms += 14 * 60 * MINUTE
+    stage.date = "2026-01-03"
     stage.scan(1.0, 2.0, 3.0)
     stage.bar(25_250.0)
     lane = stage.read().lanes[0]

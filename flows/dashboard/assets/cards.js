@@ -84,7 +84,7 @@ function drawPosture(p) {
       ? el(
           "details",
           { id: "posture-history" },
-          el("summary", null, `Last ${p.changes.length} changes`),
+          el("summary", null, p.changes.length === 1 ? "The last change" : `The last ${p.changes.length} changes`),
           el(
             "ol",
             { class: "history", reversed: true },
@@ -155,7 +155,7 @@ function track(q) {
     left = Math.min(zero, here);
   return el(
     "div",
-    { class: "track", role: "img", "aria-label": `${share(q.move)} since entry, ${share(q.to_take_profit)} to the take profit` },
+    { class: "track", role: "img", "aria-label": `${share(q.move)} since entry, take profit${away(q.to_take_profit)}` },
     el("i", { class: q.move >= 0 ? "won" : "lost-part", style: { left: left + "%", width: Math.abs(here - zero) + "%" } }),
     el("b", { class: "entry", style: { left: zero + "%" } }),
     el("b", { style: { left: here + "%" } }),
@@ -165,6 +165,7 @@ function track(q) {
   );
 }
 
+const away = (x) => (x > 0 ? `, ${share(x).replace("+", "")} away` : ", reached");
 const side = (d) => (d < 0 ? "SHORT" : "LONG");
 function held(lane) {
   const q = lane.position;
@@ -189,8 +190,8 @@ function held(lane) {
       "p",
       { class: "small" },
       known(q.price) ? ["price ", sig(q.price), ", ", age(q.price_market_ms, { market: true }), "; "] : "price unknown; ",
-      `take profit ${sig(q.take_profit_price)}` + (known(q.to_take_profit) ? `, ${share(q.to_take_profit)} away` : ""),
-      known(q.stop_price) ? `; stop ${sig(q.stop_price)}` + (known(q.to_stop) ? `, ${share(q.to_stop)} away` : "") : "; no stop loss is set",
+      `take profit ${sig(q.take_profit_price)}` + (known(q.to_take_profit) ? away(q.to_take_profit) : ""),
+      known(q.stop_price) ? `; stop ${sig(q.stop_price)}` + (known(q.to_stop) ? away(q.to_stop) : "") : "; no stop loss is set",
     ),
   );
 }

@@ -99,7 +99,7 @@ function drawFeed() {
           "tr",
           null,
           cell([f.name, el("span", { class: "note" }, f.says || "nothing is there")]),
-          cell(state(f.state === "FRESH", f.state + (f.reason ? " " + f.reason : "")), "text"),
+          cell(state(f.state === "FRESH", f.state + (f.reason && f.reason !== f.state ? " " + f.reason : "")), "text"),
           cell(age(f.said_ms, { limit: f.limit_s })),
         ),
       ),
