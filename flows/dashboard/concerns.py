@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Final
 
+from dolphin.grid.maps import LOADING
 from dolphin.grid.view import LOST_S
 from dolphin.types import Posture
 from flows.dashboard.snapshot import Concern, LaneView, Snapshot
@@ -47,9 +48,11 @@ def _deployment(now: Snapshot, grid_lost: bool) -> Iterator[Concern]:
     for row in now.processes:
         if row.healthy:
             continue
+        if row.word == LOADING and row.pid:
+            yield _warning(f"{row.name} is loading.", f"dolphin logs {row.name}")
+            continue
         why = "keeps crashing and was given up" if row.state == "FATAL" else "has no fresh heartbeat" if row.pid else f"is {row.state}"
-        word = f" (says {row.word})" if row.word else ""
-        yield _critical(f"{row.name} {why}{word}.", f"dolphin logs {row.name}")
+        yield _critical(f"{row.name} {why}.", f"dolphin logs {row.name}")
     for row in now.processes:
         if row.restarts and row.healthy:
             times = "once" if row.restarts == 1 else f"{row.restarts} times"

@@ -48,7 +48,7 @@ class ProcessFollower:
             self.supervisor_pid, self.left_over = 0, len(ours(self._state.root))
         rows = service_rows(processes, member_ports(settings), beats, restarts(self._state))
         before = {row.name: row.since_ms for row in self._rows}
-        known, names = {row.pid for row in rows}, {row.process for row in rows}
+        known, began = {row.pid for row in rows}, {row.process: round(wall_ms - row.uptime_s * 1000) for row in rows}
         self._rows = [
             ProcessView(
                 name=row.process,
@@ -67,7 +67,7 @@ class ProcessFollower:
             for row in rows
         ]
         others = [_unsupervised(pid, beat, wall_ms) for pid, beat in sorted(beats.items()) if pid not in known]
-        self._rows += [row for row in others if row.healthy or row.name not in names]  # a predecessor's last beat says nothing
+        self._rows += [row for row in others if row.name not in began or _twin(row, began[row.name])]
 
     def views(self, outputs: Mapping[str, Output], wall_ms: int) -> list[ProcessView]:
         """All processes, in the order of their start; those that only beat come last."""
@@ -94,6 +94,11 @@ def _unsupervised(pid: int, beat: tuple[str, str, int], wall_ms: int) -> Process
         name=name, state=f"{state}, not ours", pid=pid, since_ms=None, beat_ms=ts_ms, limit_s=LATE_S, word=word, restarts=0,
         healthy=state == "RUNNING", output="", output_ms=None, output_market_ms=None,
     )  # fmt: skip
+
+
+def _twin(row: ProcessView, began_ms: int) -> bool:
+    """It beats beside the process of this name that the supervisor knows; the last beat of a predecessor is older than that."""
+    return row.healthy and row.beat_ms is not None and row.beat_ms > began_ms + 2_000
 
 
 def _steady(before: int | None, now: int) -> int:

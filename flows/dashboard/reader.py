@@ -33,6 +33,7 @@ __all__ = ["Clocks", "SnapshotReader"]
 
 CONTROL = "control"
 CONTROL_HISTORY = 500
+QUICK_S = 2.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,8 +45,9 @@ class Clocks:
 
 
 def hazelcast(config: GridConfig) -> GridPort:
-    """A connection that waits for no member."""
-    return HazelcastGrid(config, "dolphin-dashboard", wait=False)
+    """A connection that waits for no member, and for an answer no longer than a person likes to."""
+    quick = msgspec.structs.replace(config, call_timeout_s=min(QUICK_S, config.call_timeout_s))
+    return HazelcastGrid(quick, "dolphin-dashboard", wait=False)
 
 
 class SnapshotReader:

@@ -52,7 +52,11 @@ function drawProcesses() {
     el(
       "tr",
       null,
-      cell([p.name, el("span", { class: "note" }, p.pid ? `pid ${p.pid}` : "no process")]),
+      cell([
+        p.name,
+        el("span", { class: "note" }, p.pid ? `pid ${p.pid}` : "no process"),
+        p.restarts ? el("span", { class: "note loss" }, many(p.restarts, "restart")) : null,
+      ]),
       cell([state(p.healthy, p.word || p.state), el("span", { class: "note" }, p.state.toLowerCase())], "text"),
       cell(age(p.beat_ms, { limit: p.limit_s })),
       cell(
@@ -64,13 +68,13 @@ function drawProcesses() {
           : "-",
       ),
       cell(known(p.since_ms) ? span((wallNow() - p.since_ms) / 1000) : "-", "wide-only"),
-      cell(p.restarts, p.restarts ? "loss" : ""),
+      cell(p.restarts, p.restarts ? "loss wide-only" : "wide-only"),
     ),
   );
   const note = up.up ? `supervisor ${up.supervisor_pid}` : "no supervisor answers";
   return [
     title("Processes", note),
-    rows.length ? table(["*Process", "*Says", "Heard", "Newest output", "~Up", "Restarts"], rows, "Processes", "processes") : el("p", { class: "empty" }, "nothing runs"),
+    rows.length ? table(["*Process", "*Says", "Heard", "Output", "~Up", "~Restarts"], rows, "Processes", "processes") : el("p", { class: "empty" }, "nothing runs"),
   ];
 }
 
