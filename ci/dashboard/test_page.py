@@ -250,6 +250,27 @@ def test_hostile_text_stays_text(serve: Serve, chromium: Any):
         assert seen.complaints == []
 
 
+def test_absurd_numbers_and_times_leave_the_page_alive(serve: Serve, chromium: Any):
+    """Stamps beyond any calendar, prices and equities at the end of the scale, empty words: every part is drawn."""
+    served = serve()
+    stage, endless = served.stage, 2**62
+    stage.bar(1e300, peak=1e-300, entry=stage.entry(price=1e-300, entry_ts=endless, notional=1e300))
+    stage.trade(exit_ts=endless, entry_ts=-endless, bars_held=-5, honest_ret=1e200)
+    stage.say_lane(equity=-1e308, peak=1e308)
+    alert = {"kind": "", "severity": "?", "key": "", "text": "", "ts_ms": endless, "service": ""}
+    stage.log("trader", json.dumps({"level": "ERROR", "message": "", "logger": "", "time": "9999-99-99", "alert": alert}))
+    stage.state.kill.write_text(json.dumps({"reason": "", "by": "", "ts_ms": endless}))
+    stage.beat("x", endless)
+    with visited(chromium, served.url, 390, 844) as seen:
+        page = live(seen).page
+        told(seen, "#alerts", "??:??:?? UTC")
+        told(seen, "#lanes", "25,048.00")
+        page.wait_for_timeout(1200)
+        assert "cannot be drawn" not in page.inner_text("body")
+        assert page.evaluate("document.documentElement.scrollWidth") <= 390
+        assert seen.complaints == []
+
+
 def test_an_empty_deployment_has_a_page_too(serve: Serve, chromium: Any):
     """Nothing was ever started: unknown everywhere, no complaint."""
     with visited(chromium, serve(empty=True).url, 390, 844) as seen:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import Counter, deque
+from collections import deque
 from pathlib import Path
 from typing import Any, Final
 
@@ -12,9 +12,10 @@ import numpy as np
 from dolphin.config import EngineConfig, Settings
 from dolphin.kernels.exits import price_move_nb
 from dolphin.report.decimate import decimate, rounded
-from dolphin.report.notes import EXITS, REFUSALS
+from dolphin.report.notes import EXITS
 from dolphin.storage.journal import Kind, Record, journal_path
 from flows.dashboard.follow import Clean, JournalFollower
+from flows.dashboard.refusals import RefusalCounts
 from flows.dashboard.snapshot import Curve, Position, Refused, TradeView, VenueView
 
 __all__ = ["LANES", "LaneFollower", "lanes_of", "start_capital"]
@@ -27,22 +28,7 @@ SHOWN: Final = 240
 TRADES: Final = 40
 SETTLEMENT: Final = "settlement"
 """Kind of a record: a round trip in the venue's ledger."""
-SLOT_MS: Final = 60_000
-HOUR: Final = 60
 _move = price_move_nb.py_func
-
-DOUBTS: Final = {
-    "KILL": "the kill switch is engaged",
-    "KILL_UNKNOWN": "nobody says whether the kill switch is engaged",
-    "ACB_UNKNOWN": "no word of the circuit breaker for this day",
-    "ACB_REFUSED": "the circuit breaker's record was refused",
-    "FOREWARNER_UNKNOWN": "no word of the forewarner for this day",
-    "FOREWARNER_REFUSED": "the forewarner's record was refused",
-    "LATE": "the bar came too late",
-    "SAFE_MODE": "the lane is in safe mode",
-    "NOT_THE_WRITER": "another process may hold the lane",
-}
-"""Blocks in words; those that begin with POSTURE say why the posture is not fresh."""
 
 
 def lanes_of(settings: Settings) -> tuple[str, ...]:
@@ -193,32 +179,8 @@ class LaneFollower:
         return "" if self._open is None else self._open.asset
 
     def refused(self) -> list[Refused]:
-        """Counts by reason over the last market hour, six and day, the most frequent first."""
-        if self.bar_ms is None:
-            return []
-        if self._counted is None:
-            self._counted = self._count(self.bar_ms)
-        return self._counted
-
-    def _count(self, now_ms: int) -> list[Refused]:
-        newest = now_ms // SLOT_MS
-        sums = [Counter[tuple[str, bool]]() for _ in range(3)]
-        for slot, counts in self._refused.items():
-            for total, hours in zip(sums, (1, 6, 24), strict=True):
-                if newest - slot < hours * HOUR:
-                    total.update(counts)
-        hour, six, day = sums
-        return [
-            Refused(
-                reason=self._clean(name),
-                means=_means(name, doubt),
-                doubt=doubt,
-                hour=hour[name, doubt],
-                six_hours=six[name, doubt],
-                day=count,
-            )
-            for (name, doubt), count in day.most_common(30)
-        ]
+        """Counts by reason over the last market hours."""
+        return self._refused.rows()
 
     def curve(self, venue: VenueView | None) -> Curve:
         """Equity of the bars that were read, thinned without losing a peak; the venue's closed balance by its settlements."""
@@ -270,8 +232,7 @@ class LaneFollower:
         self._curve: Curve | None = None
         self._settled: deque[tuple[int, float]] = deque(maxlen=TRADES * 10)
         self._trades: deque[tuple[str, TradeView]] = deque(maxlen=TRADES)
-        self._counted: list[Refused] | None = None
-        self._refused: dict[int, Counter[tuple[str, bool]]] = {}
+        self._refused = RefusalCounts(self._clean)
 
     def _take(self, record: Record) -> None:
         if record.kind == Kind.BAR:
@@ -299,12 +260,8 @@ class LaneFollower:
         elif self._age is not None:
             self._age += 1
         self._points.append((ts_ms, bar.equity))
-        self._curve, self._counted = None, None
-        counts = self._refused.setdefault(ts_ms // SLOT_MS, Counter())
-        counts.update((word, False) for word in bar.refusals)
-        counts.update((word, True) for word in bar.told.blocks)
-        while len(self._refused) > 24 * HOUR:
-            del self._refused[min(self._refused)]
+        self._curve = None
+        self._refused.take(ts_ms, bar.refusals, bar.told.blocks)
 
     def _trade(self, trade: _Trade) -> None:
         before = trade.honest_capital_after / (1.0 + trade.honest_ret * trade.fraction * trade.leverage)
@@ -333,9 +290,3 @@ class LaneFollower:
         """A position that was entered before the records that were read: the day's result still names it."""
         if found is not None and self._open is None:
             self._open, self._age = msgspec.convert(found, _Entry), None
-
-
-def _means(name: str, doubt: bool) -> str:
-    if not doubt:
-        return REFUSALS.get(name, "")
-    return DOUBTS.get(name, "the posture is not fresh" if name.startswith("POSTURE_") else "")

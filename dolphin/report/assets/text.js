@@ -17,6 +17,7 @@ const esc = (value) => String(value).replace(/[&<>"']/g, (c) => "&#" + c.charCod
 const tidy = (text) => text.replace(/^-(?=[0.,]*(?: %)?$)/, "").replace("-", "\u2212");
 const num = (x, digits = 2, plus = false) => {
   if (x == null) return "n/a";
+  if (Math.abs(x) >= 1e15) return tidy(x.toExponential(3));
   const text = tidy(x.toLocaleString("en-US", { minimumFractionDigits: digits, maximumFractionDigits: digits }));
   return plus && x > 0 && !/^[0.,]*$/.test(text) ? "+" + text : text;
 };
@@ -24,7 +25,7 @@ const pct = (x, digits = 1, plus = true) => (x == null ? "n/a" : num(100 * x, di
 const usd = (x, plus = false) => num(x, Math.abs(x || 0) < 1000 ? 2 : 0, plus);
 const bps = (x, plus = true) => num(x, 1, plus);
 const sig = (x) => (x == null ? "n/a" : tidy(String(+x.toPrecision(6))));
-const iso = (ts) => new Date(ts).toISOString();
+const iso = (ts) => (Math.abs(ts) <= 8.64e15 ? new Date(ts).toISOString() : "????-??-??T??:??:??.???Z");
 const minute = (ts) => iso(ts).slice(0, 16).replace("T", " ");
 const clock = (ts) => iso(ts).slice(11, 16);
 const tone = (x) => (x > 0 ? "gain" : x < 0 ? "loss" : "");

@@ -35,8 +35,18 @@ function fill(id, nodes) {
 
 function draw(parts) {
   Object.assign(now, parts);
-  for (const [id, [needs, nodes]] of Object.entries(BOXES)) if (needs.some((name) => name in parts)) fill(id, nodes());
-  if (["concerns", "posture", "lanes", "deployment", "market", "kill"].some((name) => name in parts)) drawHead();
+  if (["concerns", "posture", "lanes", "deployment", "market", "kill"].some((name) => name in parts)) guarded("facts", drawHead);
+  for (const [id, [needs, nodes]] of Object.entries(BOXES))
+    if (needs.some((name) => name in parts)) guarded(id, () => fill(id, nodes()));
+}
+
+/* A part that cannot be drawn says so and leaves the others alone: an old figure must not pass for a new one. */
+function guarded(id, work) {
+  try {
+    work();
+  } catch (error) {
+    byId(id).replaceChildren(el("p", { class: "loss" }, `\u2715 this cannot be drawn: ${error.message}`));
+  }
 }
 
 const MARKS = { critical: ["\u2715", "Critical"], warning: ["\u25b2", "Warning"], info: ["i", "Note"] };
