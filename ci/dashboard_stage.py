@@ -63,6 +63,7 @@ class Stage:
         self.clean = cleaner(Redactor({"EXCHANGE_API_KEY": SECRET}))
         self.reader = SnapshotReader(self.state, self.settings, self.clean, self.clocks, lambda _: self.grid)
         self._seq = 0
+        self._journals: dict[str, Journal] = {}
         self.market_ms = self.now() // MINUTE * MINUTE - 100 * MINUTE
         self.bar_number = 0
         self.date = date_of(self.market_ms)
@@ -75,8 +76,15 @@ class Stage:
         return self.reader.read(kill_offered=True)
 
     def write(self, writer: str, *entries: Entry) -> None:
-        with Journal.open(journal_path(self.state.journals, writer), writer) as journal:
-            journal.append_many(entries)
+        if writer not in self._journals:
+            self._journals[writer] = Journal.open(journal_path(self.state.journals, writer), writer)
+        self._journals[writer].append_many(entries)
+
+    def stop_writing(self) -> None:
+        """The writers go; the next ``write`` starts one anew."""
+        for journal in self._journals.values():
+            journal.close()
+        self._journals.clear()
 
     def put(self, name: str, key: str, record: Any) -> None:
         self.grid.put(name, key, fields(record))
@@ -184,6 +192,7 @@ class Stage:
         return self
 
     def close(self) -> None:
+        self.stop_writing()
         self.reader.close()
 
 
@@ -209,6 +218,7 @@ class Served:
             self._loop.call_soon_threadsafe(self._stop.set)
             self._thread.join(10.0)
             self._loop.close()
+            self.stage.close()
             if self.token is not None:
                 self.token.forget()
 

@@ -26,7 +26,7 @@ from flows.supervision import beats_of
 from flows.supervisor import ProcessInfo, Supervisor
 from flows.supervisor_events import restarts
 
-__all__ = ["ServiceRow", "Status", "market_ms", "member_ports", "replay_end_ms", "service_rows", "status_of"]
+__all__ = ["LATE_S", "ServiceRow", "Status", "member_ports", "service_rows", "status_of"]
 
 LATE_S = 15.0
 """A heartbeat older than this is late: three were missed."""
@@ -106,8 +106,8 @@ def status_of(state: StateFolder, settings: Settings) -> Status:
             pass
     rows = service_rows(processes, ports, beats, restarts(state))
     left = [] if pid else ours(state.root)
-    market = market_ms(replay)
-    ended = replay is not None and market >= replay_end_ms(replay)
+    market = _market(replay)
+    ended = replay is not None and market >= _end_ms(replay.last_date)
     lane = lane_now(state.journals, settings.services.lane, settings.engine.max_hold_bars)
     return Status(pid, rows, left, posture, state.kill.exists(), market, lag, ended, 0.0 if replay is None else replay.speed, lane)
 
@@ -117,22 +117,6 @@ def service_rows(
 ) -> list[ServiceRow]:
     """What the supervisor, the members' health URLs (``ports`` by name) and the heartbeats (by pid) say of each process."""
     return [_row(info, ports, beats, counts.get(info.name, 0)) for info in processes.values()]
-
-
-def member_ports(settings: Settings) -> dict[str, int]:
-    """Of each member of the grid, by its name in the supervisor, the port."""
-    first = settings.grid.port
-    return {spec.name: spec.port for spec in member_services(range(first, first + settings.grid.members))}
-
-
-def market_ms(replay: Replay | None) -> int:
-    """What time it is on the market, ms UTC."""
-    return time.time_ns() // 1_000_000 if replay is None else replay.market_ms(time.monotonic())
-
-
-def replay_end_ms(replay: Replay) -> int:
-    """The end of its last day, ms UTC."""
-    return day_start(replay.last_date) + 86_400_000
 
 
 def _row(info: ProcessInfo, ports: Mapping[str, int], beats: Mapping[int, tuple[str, str, int]], restarted: int) -> ServiceRow:
@@ -145,8 +129,22 @@ def _row(info: ProcessInfo, ports: Mapping[str, int], beats: Mapping[int, tuple[
     return ServiceRow(info.name, info.state, info.pid, info.uptime_s, age, word, restarted)
 
 
+def member_ports(settings: Settings) -> dict[str, int]:
+    """Of each member of the grid, by its name in the supervisor, the port."""
+    first = settings.grid.port
+    return {spec.name: spec.port for spec in member_services(range(first, first + settings.grid.members))}
+
+
 def _lag(grid: GridPort, replay: Replay | None) -> float | None:
     """The clock is read after the grid: at many times the market's speed a bar closes meanwhile."""
     record = grid.read(FEATURES, "scan_latest").record or {}
     stamp = record.get("close_ms")
-    return (market_ms(replay) - stamp) / 1000.0 if isinstance(stamp, int) else None
+    return (_market(replay) - stamp) / 1000.0 if isinstance(stamp, int) else None
+
+
+def _market(replay: Replay | None) -> int:
+    return time.time_ns() // 1_000_000 if replay is None else replay.market_ms(time.monotonic())
+
+
+def _end_ms(last_date: str) -> int:
+    return day_start(last_date) + 86_400_000

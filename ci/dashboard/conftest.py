@@ -16,20 +16,20 @@ WALL = 1_767_355_200_000
 
 
 @pytest.fixture
-def stage(tmp_path: Path) -> Iterator[Stage]:
+def stage(memory_folder: Path) -> Iterator[Stage]:
     """An empty deployment on a clock that stands."""
-    made = Stage(tmp_path / "state", wall_ms=WALL)
+    made = Stage(memory_folder / "state", wall_ms=WALL)
     yield made
     made.close()
 
 
 @pytest.fixture
-def serve(tmp_path: Path) -> Iterator[Callable[..., Served]]:
+def serve(memory_folder: Path) -> Iterator[Callable[..., Served]]:
     """Serves a deployment in which all is well but its supervisor, on the machine's clock."""
     with ExitStack() as opened:
 
         def make(*, empty: bool = False, **given: Any) -> Served:
-            stage = Stage(tmp_path / "live")
+            stage = Stage(memory_folder / "live")
             made = Served(stage if empty else stage.well(), **given)
             opened.callback(made.close)
             return made

@@ -167,6 +167,22 @@ def test_missing_bars_and_prices_are_said(stage: Stage):
     assert "1 of 3 symbols have no price" in texts(now, "warning")
 
 
+def test_a_live_feed_is_shown_as_the_scanner_says(stage: Stage):
+    """Its word, lag and counts; a stale one needs an operator; a record that is none is left out."""
+    stage.well()
+    assert stage.read().feed.live is None
+    said = {"schema": "dolphin.feed/1", "ts_ms": stage.now(), "status": "running", "symbols": 3, "lag_ms": 80.0, "gaps": 2, "backfilled": 5}
+    for status, level in (("running", None), ("gaps", "warning"), ("stale", "critical"), ("clock_skew", "critical")):
+        stage.grid.put(FEATURES, "feed", said | {"status": status})
+        stage.wall_ms += 3_000
+        now = stage.read()
+        assert (now.feed.live.status, now.feed.live.lag_ms, now.feed.live.gaps) == (status, 80.0, 2)
+        assert [concern.level for concern in now.concerns if "live feed" in concern.text] == [level] * (level is not None)
+    stage.grid.put(FEATURES, "feed", said | {"status": 5})
+    stage.wall_ms += 3_000
+    assert stage.read().feed.live is None
+
+
 def test_the_position_is_measured_against_the_newest_price(stage: Stage):
     """A short at 100 with a take profit of 0.95 % and a stop of 2 %: age, profit and distances; and none once it has closed."""
     stage.settings = msgspec.structs.replace(stage.settings, engine=msgspec.structs.replace(stage.settings.engine, stop_loss_pct=0.02))
@@ -236,6 +252,7 @@ def test_a_state_that_begins_anew_is_read_anew(stage: Stage):
     """Other journals under the same names: nothing of the old ones stays."""
     stage.well()
     assert stage.read().lanes[0].last_trade is not None
+    stage.stop_writing()
     for path in stage.state.journals.iterdir():
         path.unlink()
     now = stage.read()
@@ -250,6 +267,7 @@ def test_a_state_that_begins_anew_is_read_anew(stage: Stage):
 def test_a_broken_journal_is_named_and_the_rest_goes_on(stage: Stage):
     """Bytes that are no SQLite: the lane says so, posture and feed are there."""
     stage.well()
+    stage.stop_writing()
     (stage.state.journals / "trader_green.sqlite").write_bytes(b"no journal at all" * 300)
     (stage.state.journals / "trader_blue.sqlite").write_bytes(b"no journal at all" * 300)
     now = stage.read()

@@ -8,11 +8,19 @@ from typing import Final
 from dolphin.grid.maps import LOADING
 from dolphin.grid.view import LOST_S
 from dolphin.types import Posture
-from flows.dashboard.snapshot import Concern, LaneView, Snapshot
+from flows.dashboard.snapshot import Concern, LaneView, Level, Snapshot
 
 __all__ = ["concerns_of"]
 
 LATE_BARS: Final = 3
+FEED_ILL: Final[dict[str, Level]] = {
+    "stale": "critical",
+    "clock_skew": "critical",
+    "gaps": "warning",
+    "backfill": "warning",
+    "connecting": "warning",
+}
+"""Words of a live feed that is not simply running."""
 _ORDER: Final = {"critical": 0, "warning": 1, "info": 2}
 
 
@@ -82,6 +90,9 @@ def _feed(now: Snapshot) -> Iterator[Concern]:
         allowed = max(LATE_BARS * feed.bar_seconds * 1000, 10_000 * now.market.speed)
         if late_ms > allowed:
             yield _critical(f"The feed is late: the newest bar closed {late_ms / 60_000:.0f} market minutes ago.", "dolphin logs scanner")
+    if feed.live is not None and feed.live.status in FEED_ILL:
+        level = FEED_ILL[feed.live.status]
+        yield Concern(level=level, text=f"The live feed says {feed.live.status}.", do="dolphin logs scanner")
     missing = sum(gap.missing for gap in feed.gaps)
     if missing:
         yield _warning(f"{missing} bars are missing in {len(feed.gaps)} gaps of the last day.", "dolphin logs scanner")

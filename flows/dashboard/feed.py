@@ -10,7 +10,7 @@ import msgspec
 
 from dolphin.storage.journal import Kind, Record, journal_path
 from flows.dashboard.follow import Clean, JournalFollower
-from flows.dashboard.snapshot import FeedView, Gap
+from flows.dashboard.snapshot import FeedView, Gap, LiveFeed
 
 __all__ = ["FeedFollower"]
 
@@ -70,7 +70,7 @@ class FeedFollower:
         """Close of the newest bar on the market."""
         return self._close_ms
 
-    def view(self) -> FeedView:
+    def view(self, live: LiveFeed | None) -> FeedView:
         """The state of the feed."""
         assets, scan = [] if self._universe is None else self._universe.assets, self._scan
         silent = [] if scan is None else [self._clean(name) for name, close in zip(assets, scan.closes, strict=False) if close is None]
@@ -85,6 +85,7 @@ class FeedFollower:
             silent=silent,
             gaps=[gap for gap in reversed(self._gaps) if self._close_ms is not None and gap.to_market_ms > self._close_ms - DAY_MS],
             seen_from_market_ms=self._first_ms,
+            live=live,
         )
 
     def close(self) -> None:

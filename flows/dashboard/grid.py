@@ -15,7 +15,7 @@ from dolphin.grid.port import GridPort
 from dolphin.grid.safety import SafetyCell
 from dolphin.grid.view import BOOK_S, DAILY_S, LOST_S, POSTURE_S, Answer, LocalView, State
 from flows.dashboard.follow import Clean
-from flows.dashboard.snapshot import FeatureView, GridView, VenueView
+from flows.dashboard.snapshot import FeatureView, GridView, LiveFeed, VenueView
 from flows.supervision import beats_of
 
 __all__ = ["Connect", "GridFollower"]
@@ -36,6 +36,7 @@ class GridFollower:
         self.view = LocalView(self._grid, self._monotonic, self._wall)
         self.beats: dict[int, tuple[str, str, int]] = {}
         self.scan: Scan | None = None
+        self.feed: LiveFeed | None = None
         self._cell, self._due, self._contact_ms, self._connected = "", -math.inf, None, False
 
     def look(self) -> None:
@@ -52,11 +53,18 @@ class GridFollower:
         try:
             self.beats = beats_of(self._grid)
             self._cell = self._cell or SafetyCell(self._grid).kind
-            self.scan = msgspec.convert(self._grid.read(FEATURES, "scan_latest").record, Scan | None)
-        except msgspec.ValidationError:
-            self.scan = None
+            self.scan = self._published("scan_latest", Scan)
+            feed = self._published("feed", LiveFeed)
+            self.feed = feed and msgspec.structs.replace(feed, status=self._clean(feed.status))
         except DolphinError:
             self._connected = False
+
+    def _published[T](self, key: str, kind: type[T]) -> T | None:
+        """A record that no trader reads; None when it is absent or another thing."""
+        try:
+            return msgspec.convert(self._grid.read(FEATURES, key).record, kind)
+        except msgspec.ValidationError:
+            return None
 
     @property
     def connected(self) -> bool:

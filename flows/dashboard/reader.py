@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -17,6 +18,7 @@ from dolphin.grid.port import GridPort
 from dolphin.storage.journal import Kind, journal_path
 from dolphin.storage.kill_switch import KillSwitch
 from dolphin.storage.replay import Replay, read_replay
+from dolphin.storage.schema import DAY_MS, day_start
 from dolphin.storage.state import StateFolder
 from flows.dashboard.concerns import concerns_of
 from flows.dashboard.feed import FeedFollower
@@ -27,7 +29,6 @@ from flows.dashboard.logs import LogFollower
 from flows.dashboard.posture import PostureFollower
 from flows.dashboard.processes import Output, ProcessFollower, output_of
 from flows.dashboard.snapshot import AlertView, Deployment, FeatureView, KillView, LaneView, Market, PostureView, Snapshot
-from flows.status import replay_end_ms
 
 __all__ = ["Clocks", "SnapshotReader"]
 
@@ -70,6 +71,7 @@ class SnapshotReader:
         self._orders: list[AlertView] = []
         self._logs = LogFollower(state.logs, clean)
         self._market: tuple[Replay | None, Market] | None = None
+        self._busy = threading.Lock()
 
     @property
     def settings(self) -> Settings:
@@ -78,6 +80,18 @@ class SnapshotReader:
 
     def read(self, *, kill_offered: bool) -> Snapshot:
         """Everything now."""
+        with self._busy:
+            return self._read(kill_offered)
+
+    def close(self) -> None:
+        """Leave the grid, let go of the journals, after a ``read`` that is under way."""
+        with self._busy:
+            for follower in (self._posture, self._feed, *self._lanes, self._control):
+                follower.close()
+            if self._grid is not None:
+                self._grid.close()
+
+    def _read(self, kill_offered: bool) -> Snapshot:
         wall, monotonic = self._clocks.wall_ms(), self._clocks.monotonic()
         self._look_at_settings()
         grid = self._followed()
@@ -100,18 +114,11 @@ class SnapshotReader:
             grid=grid.state(),
             processes=self._processes.views(self._outputs(features, posture), wall),
             features=features,
-            feed=self._feed.view(),
+            feed=self._feed.view(grid.feed),
             alerts=sorted([*self._logs.alerts, *self._orders], key=lambda alert: -alert.at_ms)[:40],
             log=self._logs.lines,
         )
         return msgspec.structs.replace(now, concerns=concerns_of(now, grid.lost))
-
-    def close(self) -> None:
-        """Leave the grid, let go of the journals."""
-        for follower in (self._posture, self._feed, *self._lanes, self._control):
-            follower.close()
-        if self._grid is not None:
-            self._grid.close()
 
     def _look_at_settings(self) -> None:
         """`dolphin up` writes them; a file that cannot be read leaves those that were."""
@@ -170,7 +177,7 @@ class SnapshotReader:
             days = "" if replay is None else f"{replay.first_date} to {replay.last_date}"
             self._market = replay, Market(wall_ms=wall, market_ms=at, speed=speed, replay=days, ended=False)
         clock = self._market[1]
-        ended = replay is not None and replay.market_ms(monotonic) >= replay_end_ms(replay)
+        ended = replay is not None and replay.market_ms(monotonic) >= day_start(replay.last_date) + DAY_MS
         return msgspec.structs.replace(clock, ended=ended)
 
     def _kill(self, grid: GridFollower, offered: bool) -> KillView:

@@ -132,7 +132,7 @@ async def _follow(site: Site, live: _Live, app: web.Application) -> Any:
     yield
     reading.cancel()
     await asyncio.wait([reading])
-    site.reader.close()
+    await asyncio.to_thread(site.reader.close)
 
 
 def _ended(live: _Live, reading: asyncio.Task[None]) -> None:

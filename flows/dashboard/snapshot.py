@@ -22,6 +22,8 @@ __all__ = [
     "GridView",
     "KillView",
     "LaneView",
+    "Level",
+    "LiveFeed",
     "LogLine",
     "Market",
     "Position",
@@ -59,10 +61,13 @@ class Market(Struct, frozen=True, kw_only=True):
     ended: bool
 
 
+type Level = Literal["critical", "warning", "info"]
+
+
 class Concern(Struct, frozen=True, kw_only=True):
     """Something that an operator should know: ``text`` in words, ``do``: a command or an advice, empty when there is nothing to do."""
 
-    level: Literal["critical", "warning", "info"]
+    level: Level
     text: str
     do: str = ""
 
@@ -273,8 +278,25 @@ class Gap(Struct, frozen=True, kw_only=True):
     missing: int
 
 
+class LiveFeed(Struct, frozen=True, kw_only=True):
+    """What the scanner publishes of a live feed; counts since its start, as ``dolphin.grid.maps`` describes them."""
+
+    ts_ms: int
+    status: str
+    lag_ms: float | None = None
+    gaps: int = 0
+    missing_bars: int = 0
+    late: int = 0
+    lost: int = 0
+    backfilled: int = 0
+    down: int = 0
+
+
 class FeedView(Struct, frozen=True, kw_only=True):
-    """The scanner's journal. ``silent``: symbols without a price on the newest bar; ``gaps``: of the last day, newest first."""
+    """The scanner's journal. ``silent``: symbols without a price on the newest bar; ``gaps``: of the last day, newest first.
+
+    ``live``: what the scanner says of an exchange's feed, null in a replay.
+    """
 
     problem: str
     symbols: int
@@ -286,6 +308,7 @@ class FeedView(Struct, frozen=True, kw_only=True):
     silent: list[str]
     gaps: list[Gap]
     seen_from_market_ms: int | None
+    live: LiveFeed | None
 
 
 class AlertView(Struct, frozen=True, kw_only=True):

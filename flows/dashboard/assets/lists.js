@@ -89,6 +89,17 @@ function drawFeed() {
     title("Feed and grid"),
     facts([
       ["newest bar", feed.close_market_ms == null ? el("span", { class: "old" }, feed.problem || "none") : ["closed ", age(feed.close_market_ms, { market: true, limit }), `, bar ${feed.bar} of ${feed.date}`]],
+      feed.live
+        ? [
+            "live feed",
+            [
+              state(feed.live.status === "running", feed.live.status),
+              known(feed.live.lag_ms) ? ` lag ${num(feed.live.lag_ms, 0)} ms; ` : " lag unknown; ",
+              `${feed.live.gaps} gaps, ${feed.live.missing_bars} bars missing, ${feed.live.backfilled} backfilled, ${feed.live.late} late, ${feed.live.down} down, said `,
+              age(feed.live.ts_ms, { limit: 60 }),
+            ],
+          ]
+        : null,
       ["vel_div", known(feed.vel_div) ? num(feed.vel_div, 5) : "no signal"],
       ["symbols", `${feed.symbols}, every ${feed.bar_seconds ?? "?"} s; ` + (feed.silent.length ? `${feed.silent.length} without a price: ${feed.silent.slice(0, 6).join(", ")}` : "all have a price")],
       ["gaps", missing ? el("span", { class: "loss" }, `\u2715 ${many(missing, "bar")} missing: ${gaps.join("; ")}`) : known(feed.seen_from_market_ms) ? `none since ${minute(feed.seen_from_market_ms)}` : "unknown"],
