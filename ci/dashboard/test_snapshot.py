@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import os
 from pathlib import Path
 
@@ -405,24 +404,40 @@ def test_new_settings_bring_a_new_connection(stage: Stage):
 
 
 def test_the_venue_is_shown_where_the_lane_publishes_it(stage: Stage):
-    """Account, position and last fill beside the engine's ledger; without them the page says that they are not published."""
+    """Account, position and last fill beside the engine's ledger, its curve by settlements; without orders it is not published."""
     stage.well()
     assert stage.read().lanes[0].venue is None
-
-    class Orders:
-        account, position = 25_090.5, {"quantity": -1.5, "symbol": "SOLUSDT", "entry_price": 100.0, "unrealised": 3.5}
-        last_fill, ts_ms = {"side": "SELL", "quantity": 1.5, "symbol": "SOLUSDT", "price": 100.0}, stage.now()
-
-    found = stage.read().lanes[0]
-    follower, reader = stage.reader._lanes[0], stage.reader._grid
-    assert found.curve.venue == []
-    reader.view.lane = lambda lane: type("Answer", (), {"value": Orders})
-    venue = reader.venue("BLUE")
-    assert (venue.account, venue.unrealised, venue.position) == (25_090.5, 3.5, "-1.5 SOLUSDT 100.0")
+    assert stage.read().lanes[0].curve.venue == []
+    settled = dict.fromkeys(("trade_id", "asset", "direction", "quantity_model", "quantity_filled", "model_net"), 0) | {"fills_net": 37.0}
+    middle = stage.read().lanes[0].curve.market_ms[15]
+    stage.write("trader_blue", Entry(Kind.SETTLEMENT, settled, middle))
+    stage.wall_ms += 1_000
+    stage.say_lane(
+        account=25_040.5,
+        position={"quantity": -1.5, "symbol": "SOLUSDT", "entry_price": 100.0, "unrealised": 3.5},
+        last_fill={"side": "SELL", "quantity": 1.5, "symbol": "SOLUSDT", "price": 100.0},
+    )
+    lane = stage.read().lanes[0]
+    venue = lane.venue
+    assert (venue.account, venue.unrealised, venue.position) == (25_040.5, 3.5, "-1.5 SOLUSDT 100.0")
     assert venue.last_fill == "SELL 1.5 SOLUSDT 100.0"
-    settled = follower.curve(venue)
-    assert settled.venue == [25_087.0] * len(settled.equity)
-    assert math.isfinite(settled.venue[0])
+    assert lane.curve.venue == [25_000.0] * 15 + [25_037.0] * 15
+    stage.wall_ms += 1_000
+    stage.say_lane(account=1.0, position={"unrealised": "much"}, last_fill={"side": {"a": 1}})
+    assert stage.read().lanes[0].venue.unrealised == 0.0
+
+
+def test_orders_that_came_to_nothing_are_counted_for_the_day(stage: Stage):
+    """Rejected and denied ones, with the newest reason; fills are no concern, a new day begins with none."""
+    stage.well()
+    for event, reason in (("accepted", ""), ("filled", ""), ("rejected", "no margin"), ("denied", EVIL)):
+        stage.write("trader_blue", Entry(Kind.ORDER_EVENT, {"client_order_id": "x", "event": event, "reason": reason}, stage.market_ms))
+    lane = stage.read().lanes[0]
+    assert (lane.rejected, lane.rejection) == (2, "denied <img src=x onerror=alert(1)> [31m")
+    assert "2 orders came to nothing today" in texts(stage.read(), "warning")
+    stage.date = "2026-01-03"
+    stage.bar()
+    assert stage.read().lanes[0].rejected == 0
 
 
 def test_foreign_text_is_one_clean_line():

@@ -103,6 +103,8 @@ def _feed(now: Snapshot) -> Iterator[Concern]:
 
 
 def _lane(now: Snapshot, lane: LaneView) -> Iterator[Concern]:
+    own = f"trader_{lane.lane.lower()}"
+    logs = f"dolphin logs {own if any(row.name == own for row in now.processes) else 'trader'}"
     if lane.problem:
         yield _critical(f"Lane {lane.lane}: its journal: {lane.problem}.", "dolphin status")
         return
@@ -110,15 +112,17 @@ def _lane(now: Snapshot, lane: LaneView) -> Iterator[Concern]:
         yield _critical(f"Lane {lane.lane} is in SAFE MODE: {lane.safe_mode}", "look at its journal, then dolphin release --reason '...'")
     if lane.unreadable:
         yield _warning(f"Lane {lane.lane}: {lane.unreadable} journal records cannot be read.", "dolphin journal verify")
+    if lane.rejected:
+        yield _warning(f"Lane {lane.lane}: {lane.rejected} orders came to nothing today; the newest: {lane.rejection}.", logs)
     if lane.blocks:
         yield _warning(f"Lane {lane.lane} enters nothing: {', '.join(lane.blocks)}.", "dolphin status")
     feed, behind = now.feed, lane.bar_market_ms
     if feed.close_market_ms is not None and behind is not None and lane.bar_seconds:
         bars = (feed.close_market_ms - behind) // (lane.bar_seconds * 1000)
         if bars > max(LATE_BARS, round(10 * now.market.speed / lane.bar_seconds)):
-            yield _critical(f"Lane {lane.lane} is {bars} bars behind the scanner.", "dolphin logs trader")
+            yield _critical(f"Lane {lane.lane} is {bars} bars behind the scanner.", logs)
     if lane.grid_state != "FRESH" and lane.configured and now.grid.connected:
-        yield _warning(f"Lane {lane.lane} on the grid is {lane.grid_state}.", "dolphin logs trader")
+        yield _warning(f"Lane {lane.lane} on the grid is {lane.grid_state}.", logs)
 
 
 def _critical(text: str, do: str = "") -> Concern:

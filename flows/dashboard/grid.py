@@ -111,14 +111,13 @@ class GridFollower:
 
     def venue(self, lane: str) -> VenueView | None:
         """The account at the venue, where the lane publishes it."""
-        found: Any = self.view.lane(lane).value
-        account = getattr(found, "account", None)
-        if account is None:
+        found = self.view.lane(lane).value
+        if found is None or found.account is None:
             return None
         held, fill = found.position or {}, found.last_fill or {}
         marked = held.get("unrealised")
         return VenueView(
-            account=account,
+            account=found.account,
             unrealised=float(marked) if isinstance(marked, int | float) else 0.0,
             position=self._clean(_listed(held, ("quantity", "symbol", "entry_price"))),
             last_fill=self._clean(_listed(fill, ("side", "quantity", "symbol", "price"))),

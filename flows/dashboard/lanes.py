@@ -18,7 +18,7 @@ from flows.dashboard.follow import Clean, JournalFollower
 from flows.dashboard.refusals import RefusalCounts
 from flows.dashboard.snapshot import Curve, Position, Refused, TradeView, VenueView
 
-__all__ = ["LANES", "LaneFollower", "lanes_of", "start_capital"]
+__all__ = ["LANES", "LaneFollower", "start_capital"]
 
 LANES: Final = {"BLUE": -1, "GREEN": 1}
 HISTORY: Final = 20_000
@@ -26,21 +26,14 @@ HISTORY: Final = 20_000
 POINTS: Final = 20_000
 SHOWN: Final = 240
 TRADES: Final = 40
-SETTLEMENT: Final = "settlement"
-"""Kind of a record: a round trip in the venue's ledger."""
+REJECTIONS: Final = ("rejected", "denied", "expired")
+"""Events of orders that the venue did not carry out."""
 _move = price_move_nb.py_func
-
-
-def lanes_of(settings: Settings) -> tuple[str, ...]:
-    """The lanes that are configured to run."""
-    paper = getattr(settings, "paper", None)
-    return (settings.services.lane,) if paper is None else tuple(paper.names)
 
 
 def start_capital(settings: Settings, lane: str) -> float:
     """What a lane began with, USDT."""
-    paper = getattr(settings, "paper", None)
-    return (0.0 if paper is None else paper.capital(lane)) or settings.engine.start_capital
+    return settings.paper.capital(lane) or settings.engine.start_capital
 
 
 class _Told(msgspec.Struct):
@@ -93,6 +86,11 @@ class _Day(msgspec.Struct):
 
 class _Settled(msgspec.Struct):
     fills_net: float
+
+
+class _OrderEvent(msgspec.Struct):
+    event: str
+    reason: str = ""
 
 
 class _Safe(msgspec.Struct):
@@ -216,6 +214,7 @@ class LaneFollower:
 
     def _forget(self) -> None:
         self.date, self.posture, self.unreadable = "", "", 0
+        self.rejected, self.rejection = 0, ""
         self.bar: int | None = None
         self.bar_ms: int | None = None
         self.equity: float | None = None
@@ -243,8 +242,13 @@ class LaneFollower:
             day = msgspec.convert(record.payload, _Day)
             self._capital, self._honest = day.capital, day.honest_capital if day.honest_capital is not None else self._honest
             self._inherit(record.payload.get("open_position"))
-        elif record.kind == SETTLEMENT:
+        elif record.kind == Kind.SETTLEMENT:
             self._settled.append((record.ts_ms, msgspec.convert(record.payload, _Settled).fills_net))
+        elif record.kind == Kind.ORDER_EVENT:
+            event = msgspec.convert(record.payload, _OrderEvent)
+            if event.event in REJECTIONS:
+                self.rejected += 1
+                self.rejection = self._clean(f"{event.event} {event.reason}")
         elif record.kind == Kind.SAFE_MODE:
             safe = msgspec.convert(record.payload, _Safe)
             self.safe_mode = self._clean(safe.reason) if safe.engaged else None
@@ -252,6 +256,7 @@ class LaneFollower:
     def _bar(self, bar: _Bar, ts_ms: int) -> None:
         if bar.date != self.date:
             self._day_start, self.date = self.equity, bar.date
+            self.rejected, self.rejection = 0, ""
         self.bar, self.bar_ms, self.equity, self.peak, self.posture = bar.bar, ts_ms, bar.equity, bar.peak, self._clean(bar.posture)
         self.blocks = [self._clean(word) for word in bar.told.blocks]
         self.refusals = [self._clean(word) for word in bar.refusals]

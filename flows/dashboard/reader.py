@@ -24,7 +24,7 @@ from flows.dashboard.concerns import concerns_of
 from flows.dashboard.feed import FeedFollower
 from flows.dashboard.follow import Clean, JournalFollower
 from flows.dashboard.grid import Connect, GridFollower
-from flows.dashboard.lanes import LANES, LaneFollower, lanes_of, start_capital
+from flows.dashboard.lanes import LANES, LaneFollower, start_capital
 from flows.dashboard.logs import LogFollower
 from flows.dashboard.posture import PostureFollower
 from flows.dashboard.processes import Output, ProcessFollower, output_of
@@ -157,7 +157,7 @@ class SnapshotReader:
 
     def _shown(self) -> list[LaneFollower]:
         """The configured lane, and every one that has a journal."""
-        return [lane for lane in self._lanes if lane.lane in lanes_of(self._settings) or lane.bar is not None]
+        return [lane for lane in self._lanes if lane.lane in self._settings.paper.names or lane.bar is not None]
 
     def _deployment(self) -> Deployment:
         pid = self._processes.supervisor_pid
@@ -201,7 +201,7 @@ class SnapshotReader:
         return LaneView(
             lane=lane.lane,
             direction=lane.direction,
-            configured=lane.lane in lanes_of(self._settings),
+            configured=lane.lane in self._settings.paper.names,
             problem=self._clean(lane.problem),
             reading=lane.reading,
             unreadable=lane.unreadable,
@@ -219,6 +219,8 @@ class SnapshotReader:
             blocks=lane.blocks,
             refusals=lane.refusals,
             safe_mode=lane.safe_mode,
+            rejected=lane.rejected,
+            rejection=lane.rejection,
             grid_state="UNKNOWN" if known is None else known.state,
             grid_ms=None if known is None else known.said_ms,
             venue=venue,

@@ -199,7 +199,8 @@ class LaneView(Struct, frozen=True, kw_only=True):
     """A lane from its journal and from the grid. ``problem``: why its journal cannot be read, empty when it can.
 
     ``equity`` and ``peak``: honest ledger with the open position marked; ``capital``, ``honest_capital``: of closed trades; ``day_pnl``: of
-    ``equity`` since the day began; ``posture``, ``blocks``, ``refusals``: of the newest bar.
+    ``equity`` since the day began; ``posture``, ``blocks``, ``refusals``: of the newest bar; ``rejected``: orders that the venue refused on
+    that day, ``rejection``: the newest one's reason.
     """
 
     lane: str
@@ -222,6 +223,8 @@ class LaneView(Struct, frozen=True, kw_only=True):
     blocks: list[str]
     refusals: list[str]
     safe_mode: str | None
+    rejected: int
+    rejection: str
     grid_state: str
     grid_ms: int | None
     venue: VenueView | None
