@@ -10,6 +10,7 @@ from typing import Annotated
 
 import typer
 
+from flows.cli_dashboard import add_dashboard_verb
 from flows.cli_data import data_app
 from flows.cli_exchange import add_exchange_verb
 from flows.cli_forewarner import forewarner_app
@@ -153,6 +154,7 @@ add_posture_verb(app)
 add_kill_verbs(app)
 add_up_verbs(app)
 add_exchange_verb(app)
+add_dashboard_verb(app)
 add_paper_verb(app)
 
 if __name__ == "__main__":

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -25,7 +26,7 @@ from flows.supervision import beats_of
 from flows.supervisor import ProcessInfo, Supervisor
 from flows.supervisor_events import restarts
 
-__all__ = ["ServiceRow", "Status", "status_of"]
+__all__ = ["LATE_S", "ServiceRow", "Status", "member_ports", "service_rows", "status_of"]
 
 LATE_S = 15.0
 """A heartbeat older than this is late: three were missed."""
@@ -95,7 +96,7 @@ def status_of(state: StateFolder, settings: Settings) -> Status:
     except Unavailable:
         pid, processes = 0, {}
     posture, lag, beats, replay = None, None, {}, read_replay(state.replay)
-    ports = _ports(settings)
+    ports = member_ports(settings)
     if processes and any(health(port).state for port in ports.values()):
         try:
             grid = HazelcastGrid(msgspec.structs.replace(settings.grid, connect_timeout_s=QUICK_S), "dolphin-status")
@@ -105,8 +106,7 @@ def status_of(state: StateFolder, settings: Settings) -> Status:
                 grid.close()
         except MissingDependency:
             pass
-    counts = restarts(state)
-    rows = [_row(info, ports, beats, counts.get(info.name, 0)) for info in processes.values()]
+    rows = service_rows(processes, ports, beats, restarts(state))
     left = [] if pid else ours(state.root)
     market = _market(replay)
     ended = replay is not None and market >= _end_ms(replay.last_date)
@@ -115,7 +115,14 @@ def status_of(state: StateFolder, settings: Settings) -> Status:
     return Status(pid, rows, left, posture, state.kill.exists(), market, lag, ended, speed, lane, others)
 
 
-def _row(info: ProcessInfo, ports: dict[str, int], beats: dict[int, tuple[str, str, int]], restarted: int) -> ServiceRow:
+def service_rows(
+    processes: Mapping[str, ProcessInfo], ports: Mapping[str, int], beats: Mapping[int, tuple[str, str, int]], counts: Mapping[str, int]
+) -> list[ServiceRow]:
+    """What the supervisor, the members' health URLs (``ports`` by name) and the heartbeats (by pid) say of each process."""
+    return [_row(info, ports, beats, counts.get(info.name, 0)) for info in processes.values()]
+
+
+def _row(info: ProcessInfo, ports: Mapping[str, int], beats: Mapping[int, tuple[str, str, int]], restarted: int) -> ServiceRow:
     if info.name in ports:
         found = health(ports[info.name]) if info.pid else None
         word = "" if found is None or not found.state else f"{found.state} {found.size} member{'s' if found.size != 1 else ''}"
@@ -125,7 +132,8 @@ def _row(info: ProcessInfo, ports: dict[str, int], beats: dict[int, tuple[str, s
     return ServiceRow(info.name, info.state, info.pid, info.uptime_s, age, word, restarted)
 
 
-def _ports(settings: Settings) -> dict[str, int]:
+def member_ports(settings: Settings) -> dict[str, int]:
+    """Of each member of the grid, by its name in the supervisor, the port."""
     first = settings.grid.port
     return {spec.name: spec.port for spec in member_services(range(first, first + settings.grid.members))}
 

@@ -36,6 +36,11 @@ class StateFolder:
         return self.root / "KILL"
 
     @property
+    def dashboard_token(self) -> Path:
+        """What the dashboard's kill switch asks for, mode 0600; there while one runs."""
+        return self.root / "dashboard.token"
+
+    @property
     def journals(self) -> Path:
         """One SQLite file a lane or service."""
         return self.root / "journal"
