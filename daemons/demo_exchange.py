@@ -9,6 +9,7 @@ import os
 import signal
 import sys
 from datetime import UTC, datetime, timedelta
+from decimal import Decimal
 from pathlib import Path
 from typing import Final
 
@@ -56,6 +57,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--book-ms", type=int, default=500, help="between two books of a symbol, ms of the market")
     parser.add_argument("--weight", type=int, default=2_400, help="request weight a minute")
     parser.add_argument("--seed", type=int, default=7)
+    parser.add_argument("--balance", type=Decimal, default=Decimal(10_000), help="USDT of the account")
     parser.add_argument("--faults", type=Path, help="JSON list of faults with their times")
     parser.add_argument("--json", action="store_true", help="tell address and clock as one JSON object")
     parser.add_argument("--record", type=Path, help="parquet file for every trade that came due")
@@ -68,8 +70,9 @@ async def _serve(asked: argparse.Namespace) -> None:
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
     bars, start = _market(asked)
     options = ExchangeOptions(
-        seed=asked.seed, listed=len(bars.instruments) - asked.reserve, book_ms=asked.book_ms, weight=asked.weight, record=asked.record
-    )
+        seed=asked.seed, listed=len(bars.instruments) - asked.reserve, book_ms=asked.book_ms, weight=asked.weight,
+        balance=asked.balance, record=asked.record,
+    )  # fmt: skip
     key = Credentials(os.environ.get(KEY_VARIABLE, DEMO_KEY), os.environ.get(SECRET_VARIABLE, DEMO_SECRET))
     faults = read_faults(asked.faults) if asked.faults else []
     clock = RealClock()

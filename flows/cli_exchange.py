@@ -27,6 +27,7 @@ def demo_exchange(
     book_ms: Annotated[int, typer.Option("--book-ms", "--books", min=1, help="Between two books of a symbol, ms of the market.")] = 500,
     weight: Annotated[int, typer.Option(min=1, help="Request weight a minute.")] = 2_400,
     seed: Annotated[int, typer.Option(min=0, help="Of market, trades, books and faults.")] = 7,
+    balance: Annotated[float, typer.Option(min=0, help="USDT of the account.")] = 10_000.0,
     faults: Annotated[Path | None, typer.Option(help="JSON list of faults with their times.")] = None,
     record: Annotated[Path | None, typer.Option(help="Parquet file for every trade that came due.")] = None,
 ) -> Outcome:
@@ -36,7 +37,7 @@ def demo_exchange(
     given = {
         "--klines": klines, "--symbols": symbols, "--reserve": reserve, "--bar-seconds": bar_seconds, "--date": date or None,
         "--days": days, "--speed": speed, "--port": port, "--book-ms": book_ms, "--weight": weight, "--seed": seed, "--faults": faults,
-        "--record": record,
+        "--record": record, "--balance": balance,
     }  # fmt: skip
     options = [text for name, value in given.items() if value is not None for text in (name, str(value))]
     sys.stdout.flush()

@@ -7,6 +7,7 @@ import contextlib
 import ipaddress
 import logging
 from collections.abc import Sequence
+from decimal import Decimal
 from pathlib import Path
 from typing import Any, Final
 
@@ -14,11 +15,16 @@ import msgspec
 from aiohttp import web
 
 from daemons.clock import Clock
+from daemons.exchange.account import Account
+from daemons.exchange.account_api import AccountApi
 from daemons.exchange.books import Books
 from daemons.exchange.faults import Fault, Faults
 from daemons.exchange.gateway import Gateway
+from daemons.exchange.ledger import Ledger
 from daemons.exchange.limits import Limiter
 from daemons.exchange.market_api import MarketApi
+from daemons.exchange.matching import Matcher
+from daemons.exchange.order_desk import OrderDesk
 from daemons.exchange.params import Params, Refusal
 from daemons.exchange.publisher import Publisher
 from daemons.exchange.recorder import Recorder
@@ -37,12 +43,14 @@ _log = logging.getLogger("dolphin.demo_exchange")
 
 
 class ExchangeOptions(msgspec.Struct, frozen=True, kw_only=True):
-    """``listed``: symbols that trade from the start; 0: all. ``book_ms``: between books, ms of the market. ``weight``: a minute's."""
+    """``listed``: symbols that trade from the start; 0: all. ``book_ms``: between books, ms of the market. ``weight``: a minute's.
+    ``balance``: USDT."""
 
     seed: int = 7
     listed: int = 0
     book_ms: int = 500
     weight: int = 2_400
+    balance: Decimal = Decimal(10_000)
     record: Path | None = None
 
 
@@ -60,8 +68,13 @@ class DemoExchange:
         self.hub = Hub({symbol.lower(): n for symbol, n in self.venue.number.items()}, self.faults)
         self.market = MarketApi(self.venue)
         self.recorder = Recorder(options.record, self.venue.instruments) if options.record else None
-        self.venue.listeners += [*([self.recorder] if self.recorder else []), Publisher(self.venue, self.hub)]
-        self.gateway = Gateway(self.venue, self.market.routes(), Limiter(clock.wall_ms, options.weight), key or Credentials())
+        self.account = Account(options.balance, self.venue.instruments, self.venue.last)
+        self.ledger = Ledger(self.account)
+        matcher = Matcher(self.venue, self.account, self.ledger, self.hub.tell_user)
+        desk = OrderDesk(self.venue, self.account, self.ledger, matcher)
+        routes = {**self.market.routes(), **AccountApi(self.venue, self.ledger, matcher, desk, self.hub).routes()}
+        self.venue.listeners += [*([self.recorder] if self.recorder else []), Publisher(self.venue, self.hub), matcher]
+        self.gateway = Gateway(self.venue, routes, Limiter(clock.wall_ms, options.weight), key or Credentials())
         self._runner: web.AppRunner | None = None
         self._pump: asyncio.Task[None] | None = None
 
