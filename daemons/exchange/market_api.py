@@ -67,11 +67,8 @@ class MarketApi:
     def exchange_info(self, _: Params) -> dict[str, Any]:
         """Every symbol that is or was listed."""
         venue = self._venue
-        onboard = venue.tape.bars.ts[venue.tape.first_rows]
         symbols = [
-            instrument.told(status, max(int(onboard[n]), int(venue.listed_ms[n])))
-            for n, instrument in enumerate(venue.instruments)
-            if (status := venue.status(n))
+            instrument.told(status, self._onboard(n)) for n, instrument in enumerate(venue.instruments) if (status := venue.status(n))
         ]
         return {
             "timezone": "UTC", "serverTime": venue.stamp(venue.now), "futuresType": "U_MARGINED", "rateLimits": rate_limits(),
@@ -87,7 +84,7 @@ class MarketApi:
         limit, now = params.integer("limit", 500, 1, 1500), self._venue.now
         last = min(params.integer("endTime", now), now)
         newest = last - last % span
-        first = params.integer("startTime", max(newest - (limit - 1) * span, 0))
+        first = max(params.integer("startTime", max(newest - (limit - 1) * span, 0)), self._onboard(n) // span * span)
         candles = self._venue.candles.between(n, span, first, min(last, _ceiling(first, span) + (limit - 1) * span), now)
         shift, instrument = self._venue.stamp(0), self._venue.instruments[n]
         rows = [told_candle(instrument, candle, span) for candle in candles if self._seen(n, candle.open_ms)]
@@ -237,6 +234,11 @@ class MarketApi:
             found += [row[1:] for row in trades.only(wanted).rows()]
             row += 1
         return found[-limit:] if newest else found[:limit]
+
+    def _onboard(self, n: int) -> int:
+        """When a symbol was listed."""
+        tape = self._venue.tape
+        return max(int(tape.bars.ts[tape.first_rows[n]]), int(self._venue.listed_ms[n]))
 
     def _seen(self, n: int, ms: int) -> bool:
         return bool(self._venue.listed_ms[n] <= ms < self._venue.delisted_ms[n])
