@@ -12,7 +12,7 @@ import json
 import shutil
 import time
 from collections.abc import Callable, Coroutine, Iterable, Iterator, Sequence
-from contextlib import closing
+from contextlib import closing, suppress
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -186,6 +186,8 @@ class _Pull:
             (staged / path.name).replace(path)
             sync_folder(path.parent)
         shutil.rmtree(folder, ignore_errors=True)
+        with suppress(OSError):
+            folder.parent.rmdir()
         return "verified" if verifying else day.action if day else "kept" if path.exists() else "empty"
 
     def _imported(self, files: list[Path], staged: Path, folder: Path) -> ImportedDay:

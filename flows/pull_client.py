@@ -48,21 +48,19 @@ class Exchange:
         Raises ``Unavailable`` when none came within the patience, or the exchange refuses; ``ConfigError`` for an unknown symbol.
         """
         t = self._tenacity
-        again = t.AsyncRetrying(
-            retry=t.retry_if_exception_type(self._errors.NetworkError), stop=self._hopeless, wait=self._pause, reraise=True
-        )
+        again = t.AsyncRetrying(retry=t.retry_if_exception(self._may_pass), stop=self._hopeless, wait=self._pause, reraise=True)
         try:
             async for attempt in again:
                 with attempt:
                     await self._rest()
                     self.requests += 1
                     return await method(*arguments)
-        except self._errors.NetworkError as error:
-            why = f"{self.name} gave no answer for {self.patience:g} s: {_brief(error)}"
-            raise Unavailable(f"{why}; start the pull again later, it goes on where it stopped") from error
         except self._errors.BadSymbol as error:
             raise ConfigError(f"{self.name} has no such symbol: {_brief(error)}") from error
         except self._errors.BaseError as error:
+            if self._may_pass(error):
+                why = f"{self.name} gave no answer for {self.patience:g} s: {_brief(error)}"
+                raise Unavailable(f"{why}; start the pull again later, it goes on where it stopped") from error
             raise Unavailable(f"{self.name} refused: {_brief(error)}") from error
 
     async def close(self) -> None:
@@ -73,6 +71,10 @@ class Exchange:
         """A pause that the exchange demanded holds for every request."""
         while (left := self._resume - time.monotonic()) > 0:
             await asyncio.sleep(left)
+
+    def _may_pass(self, error: BaseException) -> bool:
+        """Whether trying again may help; so too for errors that CCXT has no name for, such as Binance's -1008 (overload)."""
+        return isinstance(error, self._errors.OperationFailed) or type(error) is self._errors.ExchangeError
 
     def _hopeless(self, state: Any) -> bool:
         self.failures += 1

@@ -39,8 +39,7 @@ class Hole:
     symbols: tuple[str, ...]
 
     def __str__(self) -> str:
-        names = ", ".join(self.symbols[:4]) + (f" and {len(self.symbols) - 4} more" if len(self.symbols) > 4 else "")
-        return f"{date_of(self.gap.first_ms)} {self.gap}: {names}"
+        return f"{date_of(self.gap.first_ms)} {self.gap}: {_names(self.symbols)}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,8 +116,8 @@ class PullReport:
         if self.funding is not None:
             lines += [f"funding: {sum(self.funding.values())} payments of {sum(n > 0 for n in self.funding.values())} symbols"]
         first, last = (self.days[0].date, self.days[-1].date) if self.days else ("", "")
-        lines += [f"{x.symbol}: listed {_day(x.first_ms)}" for x in self.listings if x.first_ms and _day(x.first_ms) >= first > ""]
-        lines += [f"{x.symbol}: delisted after {_day(x.last_ms)}" for x in self.listings if x.last_ms and _day(x.last_ms) <= last]
+        lines += _by_day("listed", [(_day(x.first_ms), x.symbol) for x in self.listings if x.first_ms and _day(x.first_ms) >= first > ""])
+        lines += _by_day("delisted after", [(_day(x.last_ms), x.symbol) for x in self.listings if x.last_ms and _day(x.last_ms) <= last])
         lines += [f"{date}: not over yet, left out" for date in self.unfinished]
         lines += [f"{rule}: {count}" for rule, count in self.quality.counts]
         lines += _some([f"changed: {change}" for change in self.changed], "changed candles")
@@ -166,6 +165,14 @@ def _by_bar(rows: KlineRows, symbols: Iterable[str]) -> dict[tuple[str, int], tu
 
 def _values(values: tuple[float, ...] | None) -> str:
     return "" if values is None else " ".join(f"{name} {value!r}" for name, value in zip(_FIELDS, values, strict=False))
+
+
+def _names(symbols: Sequence[str]) -> str:
+    return ", ".join(symbols[:4]) + (f" and {len(symbols) - 4} more" if len(symbols) > 4 else "")
+
+
+def _by_day(event: str, days: Sequence[tuple[str, str]]) -> list[str]:
+    return [f"{event} {date}: {_names([s for d, s in days if d == date])}" for date in sorted({d for d, _ in days})]
 
 
 def _day(ms: int) -> str:

@@ -106,7 +106,7 @@ def test_listings_and_delistings_are_dates_and_no_holes(exchange, pulled):
     assert found["GONEUSDT"] == {"first": "2024-01-01", "last": "2024-01-02"}
     assert [day.symbols for day in report.days] == [4, 3, 2]
     assert report.holes == []
-    assert "LUNAUSDT: delisted after 2024-01-03" in report.to_text()
+    assert "delisted after 2024-01-03: LUNAUSDT" in report.to_text()
 
 
 def test_a_delisted_symbol_is_not_among_those_traded_now(exchange, pulled):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import socket
 import time
 
@@ -14,10 +15,13 @@ from dolphin.errors import DataError, MalformedFile, QualityError, Unavailable
 from dolphin.storage.schema import DAY_MS
 from flows.cli import app
 
+TEXTS = {-1001: "Internal error; unable to process your request. Please try again.", -1003: "Too many requests.", -1008: "Overloaded."}
 
-def refusal(status, headers=None):
-    """An error page as Binance or the cloud before it sends one."""
-    return web.Response(status=status, headers=headers, text='{"code":-1003,"msg":"Too many requests."}', content_type="application/json")
+
+def refusal(status, headers=None, code=-1003):
+    """An error as Binance sends one; without ``code`` a page of the cloud before it."""
+    text = json.dumps({"code": code, "msg": TEXTS[code]}) if code else "<html><body>Bad gateway</body></html>"
+    return web.Response(status=status, headers=headers, text=text, content_type="application/json" if code else "text/html")
 
 
 def symbol_days(asked):
@@ -52,9 +56,9 @@ def test_a_storm_of_429_is_waited_out_and_no_request_is_sent_before_its_end(exch
         assert min(delay for delay in after if delay >= 0.3) >= 0.95, after
 
 
-@pytest.mark.parametrize("status", [500, 502, 503, 504, 418])
-def test_server_errors_are_tried_again(exchange, pulled, tmp_path, status):
-    exchange.fault = lambda _name, _query, number: refusal(status) if number % 3 == 0 else None
+@pytest.mark.parametrize(("status", "code"), [(500, 0), (502, 0), (503, -1001), (503, -1008), (504, 0), (418, -1003)])
+def test_server_errors_are_tried_again(exchange, pulled, tmp_path, status, code):
+    exchange.fault = lambda _name, _query, number: refusal(status, code=code) if number % 3 == 0 else None
     report = pulled()
     assert whole(exchange, tmp_path)
     assert report.failures >= 3
