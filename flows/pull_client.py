@@ -10,13 +10,12 @@ import asyncio
 import time
 from collections.abc import Awaitable, Callable
 from typing import Any, Final
-from urllib.parse import urlsplit
 
+from dolphin.addresses import loopback, moved
 from dolphin.errors import ConfigError, MissingDependency, Unavailable
 
-__all__ = ["Exchange", "redirect"]
+__all__ = ["Exchange"]
 
-LOOPBACK: Final = ("127.0.0.1", "localhost", "::1")
 TIMEOUT_MS: Final = 20_000
 LONGEST_PAUSE_S: Final = 30.0
 
@@ -38,7 +37,7 @@ class Exchange:
         self.name, self.demo, self.patience = name, bool(url), patience
         self.client: Any = getattr(library, name)({"enableRateLimit": True, "timeout": TIMEOUT_MS})
         if url:
-            redirect(self.client, url)
+            self.client.urls["api"] = moved(self.client.urls["api"], loopback(url, "--url"))
         self.requests, self.failures = 0, 0
         self._errors, self._tenacity, self._resume = library, tenacity, 0.0
 
@@ -87,21 +86,6 @@ class Exchange:
         backoff: float = self._tenacity.wait_exponential_jitter(multiplier=0.25, max=LONGEST_PAUSE_S, jitter=0.25)(state)
         left: float = max(self.patience - state.seconds_since_start, 0.0)
         return max(demanded, min(backoff, left))
-
-
-def redirect(client: Any, url: str) -> None:
-    """Send every REST address of ``client`` to ``url``. Raises ``ConfigError`` unless that is plain http on this machine."""
-    target = urlsplit(url)
-    if target.scheme != "http" or target.hostname not in LOOPBACK or not target.port or target.path.strip("/"):
-        raise ConfigError(f"--url {url}: a demo exchange listens at http://127.0.0.1:PORT")
-    client.urls["api"] = _moved(client.urls["api"], f"http://{target.netloc}")
-
-
-def _moved(addresses: Any, base: str) -> Any:
-    """``addresses`` with scheme and host replaced; a text or a tree of texts."""
-    if isinstance(addresses, dict):
-        return {name: _moved(address, base) for name, address in addresses.items()}
-    return base + urlsplit(addresses).path if isinstance(addresses, str) and "//" in addresses else addresses
 
 
 def _retry_after(headers: Any) -> float:

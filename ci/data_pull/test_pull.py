@@ -197,6 +197,9 @@ def test_two_pulls_into_one_folder_and_two_markets_in_one_folder_are_refused(exc
         ({"url": "http://example.com:80"}, "127.0.0.1"),
         ({"url": "https://127.0.0.1:80"}, "127.0.0.1"),
         ({"url": "http://127.0.0.1.example.com:80"}, "127.0.0.1"),
+        ({"url": "http://127.0.0.1:80@example.com"}, "127.0.0.1"),
+        ({"url": "http://127.0.0.1"}, "127.0.0.1"),
+        ({"url": "http://[::1"}, "127.0.0.1"),
     ],
     ids=str,
 )
