@@ -126,15 +126,19 @@ def nightly_backtest(job: BacktestJob) -> JobReport:
 
 
 def data_audit(job: AuditJob) -> JobReport:
-    """Gaps, quarantined values and refused files of the newest days, and eigenvalues recomputed (extra ``audit``)."""
+    """Gaps, quarantined values and refused files of the newest days, and eigenvalues recomputed (extra ``audit``).
+
+    Rows that single symbols lack are counted, and are no finding: a listing or a quiet minute would fail every night.
+    """
     from flows.audit import audit_day
     from flows.inventory import check_klines
 
     store = KlineStore(Path(checked(job).klines or job.loaded().settings.paths.klines))
     first, last = _newest(store, job.days)
     check = check_klines(store, first, last, track=progress)
-    words, facts, found = [check.to_text()], {"check": check.to_dict()}, check.found
+    words, facts, found = [check.to_text()], {"check": check.to_dict()}, bool(check.refused or check.quality.gaps or check.quality.counts)
     rows = [{"finding": rule, "count": count} for rule, count in check.quality.counts]
+    rows += [{"finding": "absent rows of single symbols", "count": check.quality.absent}]
     rows += [{"finding": "missing bars", "count": check.quality.missing_bars}, {"finding": "refused files", "count": len(check.refused)}]
     if job.samples and not check.refused and importlib.util.find_spec("flint") is None:
         words.append("python-flint is not installed, so no eigenvalue was recomputed: pip install 'dolphin-nautilus[audit]'")

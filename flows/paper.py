@@ -91,7 +91,7 @@ class PaperSession:
         self.days: list[dict[str, Any]] = []
         self._supervisor = Supervisor(state.root)
         self._own = state.processes / "paper.json"  # sessions brought the deployment up, so the last one ends it; `dolphin down` forgets it
-        self._deaf = self._quiet = math.inf
+        self._began, self._deaf, self._quiet = time.monotonic(), math.inf, math.inf
         self._said: tuple[str, ...] = ()
 
     def bring_up(self) -> None:
@@ -105,11 +105,12 @@ class PaperSession:
                 if process.pid == 0 and not others:
                     self._supervisor.start(name)
                 if mine:
-                    self.tell(f"{self.job.lane} runs already, pid {process.pid}: adopted" if process.pid else f"{self.job.lane} starts")
+                    self.tell(f"{self.job.lane} runs, pid {process.pid}" if process.pid else f"{self.job.lane} starts")
 
     def watch(self, report: Callable[[JobReport], None], orphaned: Callable[[], bool]) -> None:
         """Until the session is over. Raises ``Unavailable`` when the lane keeps crashing or its supervisor is gone, or our starter is."""
-        watch, until = LaneWatch(self.state, self._settings(), self.job.lane, self.name), time.monotonic() + self.job.hours * 3600.0
+        self._began = time.monotonic()
+        watch, until = LaneWatch(self.state, self._settings(), self.job.lane, self.name), self._began + self.job.hours * 3600.0
         try:
             while time.monotonic() < until:
                 if orphaned():
@@ -176,8 +177,9 @@ class PaperSession:
 
     def _say(self, health: LaneHealth) -> None:
         """What has changed."""
-        said = (f"posture {health.posture or 'unknown'}", *health.troubles)
-        if said != self._said:
+        settled = time.monotonic() - self._began > SETTLE_S or health.posture is not None
+        said = (f"posture {health.posture or 'unknown'}", *health.troubles) if settled else ()
+        if said and said != self._said:
             self.tell(f"{self.job.lane}: {', '.join(said)}; journal at {health.seq}")
         self._said = said
 
