@@ -146,12 +146,16 @@ def _registered(url: str) -> list[dict[str, Any]]:
     flows = {flow["id"]: flow["name"] for flow in _post(f"{url}/flows/filter", {}) or []}
     for row in found:
         row["full_name"] = f"{flows.get(row['flow_id'], '')}/{row['name']}"
-        mine = {"flow_runs": {"deployment_id": {"any_": [row["id"]]}}}
-        runs = _post(f"{url}/flow_runs/filter", mine | {"sort": "START_TIME_DESC", "limit": 50}) or []
-        row["last_run"] = next((run["state_name"].upper() for run in runs if run.get("start_time")), None)
-        due = [run["expected_start_time"] for run in runs if run["state_type"] == "SCHEDULED" and run.get("expected_start_time")]
-        row["next_run"] = min(due, default=None)
+        row["last_run"] = _run(url, row["id"], {"start_time": {"is_null_": False}}, "START_TIME_DESC").get("state_name", "").upper() or None
+        due = _run(url, row["id"], {"state": {"type": {"any_": ["SCHEDULED"]}}}, "NEXT_SCHEDULED_START_TIME_ASC")
+        row["next_run"] = due.get("expected_start_time")
     return found
+
+
+def _run(url: str, deployment: str, which: dict[str, Any], order: str) -> dict[str, Any]:
+    """The first run of a deployment in this order, empty when there is none."""
+    asked = {"flow_runs": {"deployment_id": {"any_": [deployment]}, **which}, "sort": order, "limit": 1}
+    return next(iter(_post(f"{url}/flow_runs/filter", asked) or []), {})
 
 
 def _get(url: str) -> Any:
