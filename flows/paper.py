@@ -55,7 +55,7 @@ class PaperJob(Job, frozen=True):
 
 def paper_trade(
     job: PaperJob,
-    tell: Callable[[str], None] = print,
+    tell: Callable[[str], None] = lambda text: print(text, file=sys.stderr),
     report: Callable[[JobReport], None] = lambda found: None,
     orphaned: Callable[[], bool] = lambda: False,
 ) -> JobReport:
