@@ -60,8 +60,8 @@ class PrefectStage:
         """The `prefect` command of an operator who has exported PREFECT_API_URL."""
         return self._run("prefect", "--no-prompt", *words)
 
-    def start_server(self) -> None:
-        port = free_ports(1)
+    def start_server(self, port: int = 0) -> None:
+        port = port or free_ports(1)
         done = self.dolphin("flows", "server", "start", "--port", str(port))
         assert done.returncode == 0, done.stderr
         self.api = f"http://127.0.0.1:{port}/api"
@@ -69,11 +69,12 @@ class PrefectStage:
 
     def serve(self) -> subprocess.Popen[bytes]:
         """`dolphin flows serve`, registered."""
-        with (self.root / "serve.log").open("ab") as log:
+        path = self.root / f"serve-{len(self.serving)}.log"
+        with path.open("wb") as log:
             command = [sys.executable, "-m", "flows.cli", "flows", "serve"]
             process = subprocess.Popen(command, stdout=log, stderr=log, env=self.environ, cwd=self.root)
         self.serving.append(process)
-        assert self.until(lambda: self.ready("paper-trade", "blue"), 180), (self.root / "serve.log").read_text()[-2000:]
+        assert self.until(lambda: "are being served" in path.read_text() and self.ready("paper-trade", "blue"), 180), path.read_text()
         return process
 
     def ready(self, flow: str, name: str) -> bool:

@@ -14,6 +14,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from enum import StrEnum
 from typing import Annotated, Any, Final, Literal
 
 from msgspec import Meta
@@ -29,7 +30,7 @@ from flows.processes import ours
 from flows.supervision import down, last_words
 from flows.supervisor import Supervisor
 
-__all__ = ["PaperJob", "PaperSession", "lane_process", "paper_trade"]
+__all__ = ["PaperJob", "PaperSession", "Wish", "lane_process", "paper_trade"]
 
 WATCH_S: Final = 2.0
 SETTLE_S: Final = 11.0
@@ -53,17 +54,24 @@ class PaperJob(Job, frozen=True):
     speed: Annotated[float, Meta(gt=0, le=100_000, description="market seconds in one of ours, in a replay")] = 60.0
 
 
+class Wish(StrEnum):
+    """What whoever started a session wants of it."""
+
+    GO_ON = ""
+    STOP = "the run was cancelled"
+    LEAVE = "nobody waits for this session any more: the lane goes on without it"
+
+
 def paper_trade(
     job: PaperJob,
     tell: Callable[[str], None] = lambda text: print(text, file=sys.stderr),
     report: Callable[[JobReport], None] = lambda found: None,
-    orphaned: Callable[[], bool] = lambda: False,
+    asked: Callable[[], Wish] = lambda: Wish.GO_ON,
 ) -> JobReport:
     """Trade one lane on paper until its hours are over, the replay has ended, or somebody stops it or us.
 
-    ``report`` gets the table of days whenever one has ended; ``orphaned`` says that whoever started us is gone: then we leave, and the
-    lane goes on. SIGTERM, SIGINT and errors stop the lane in the state that its settings ask for, within
-    ``supervision.stop_timeout_s``, and everything that a session has brought up with it.
+    ``report`` gets the table of days whenever one has ended; ``asked`` says what our starter wants. SIGTERM, SIGINT and errors stop the
+    lane in the state that its settings ask for, within ``supervision.stop_timeout_s``, and everything that sessions have brought up.
     Raises ``Unavailable`` when another session has the lane, when it does not start, or keeps crashing.
     """
     state = checked(job).state(job.loaded()).made()
@@ -72,7 +80,7 @@ def paper_trade(
     try:
         try:
             session.bring_up()
-            session.watch(report, orphaned)
+            session.watch(report, asked)
         finally:
             with _undisturbed():
                 session.leave()
@@ -107,13 +115,17 @@ class PaperSession:
                 if mine:
                     self.tell(f"{self.job.lane} runs, pid {process.pid}" if process.pid else f"{self.job.lane} starts")
 
-    def watch(self, report: Callable[[JobReport], None], orphaned: Callable[[], bool]) -> None:
+    def watch(self, report: Callable[[JobReport], None], asked: Callable[[], Wish]) -> None:
         """Until the session is over. Raises ``Unavailable`` when the lane keeps crashing or its supervisor is gone, or our starter is."""
         self._began = time.monotonic()
         watch, until = LaneWatch(self.state, self._settings(), self.job.lane, self.name), self._began + self.job.hours * 3600.0
         try:
             while time.monotonic() < until:
-                if orphaned():
+                wish = asked()
+                if wish is Wish.STOP:
+                    self.why = Wish.STOP.value
+                    return
+                if wish is Wish.LEAVE:
                     self.keep = True
                     raise Unavailable(f"the runner of this session is gone; {self.job.lane} goes on, and the next session adopts it")
                 if self._over(watch):

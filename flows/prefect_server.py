@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import json
 import os
 import subprocess
@@ -21,7 +22,7 @@ from dolphin.storage.state import StateFolder
 from flows.deployments.catalogue import DEPLOYMENTS
 from flows.processes import end, marked, ours
 
-__all__ = ["API_VARIABLE", "PrefectServer", "deployment_rows"]
+__all__ = ["API_VARIABLE", "PrefectServer", "cancelling_for", "deployment_rows"]
 
 API_VARIABLE: Final = "PREFECT_API_URL"
 START_S: Final = 180.0
@@ -138,6 +139,14 @@ def deployment_rows(url: str) -> list[dict[str, Any]]:
             }
         )
     return rows
+
+
+def cancelling_for(url: str, run: str) -> float:
+    """Seconds since a run was asked to end, 0 when it was not or nobody answers."""
+    state = (_get(f"{url}/flow_runs/{run}") or {}).get("state") or {}
+    if state.get("type") != "CANCELLING":
+        return 0.0
+    return (dt.datetime.now(dt.UTC) - dt.datetime.fromisoformat(state["timestamp"])).total_seconds()
 
 
 def _registered(url: str) -> list[dict[str, Any]]:

@@ -20,7 +20,7 @@ from dolphin.errors import ConfigError, MissingDependency, Unavailable
 from dolphin.storage.lock import FileLock
 from dolphin.storage.state import StateFolder
 from flows.job import JobReport
-from flows.paper import PaperJob, paper_trade
+from flows.paper import PaperJob, Wish, paper_trade
 from flows.services import ServiceSpec, member_services
 from flows.supervision import Plan, down, up
 from flows.supervisor import Supervisor
@@ -139,7 +139,7 @@ def test_a_session_whose_starter_is_gone_leaves_the_lane_alone(deployed):
     deployed.trade(keep=True)
     lane = deployed.pid()
     with pytest.raises(Unavailable, match="the next session adopts it"):
-        paper_trade(PaperJob(), deployed.told.append, deployed.reports.append, lambda: True)
+        paper_trade(PaperJob(), deployed.told.append, deployed.reports.append, lambda: Wish.LEAVE)
     assert deployed.pid() == lane > 0
     FileLock(deployed.plan.state.processes / "paper_blue.lock", "test").release()
 
