@@ -105,13 +105,16 @@ class PaperSession:
     def bring_up(self) -> None:
         """Start what does not run, adopt what does. Raises ``Unavailable``, and ``ConfigError`` when another lane is deployed here."""
         with self._alone(PATIENCE_S):
-            if not self._supervisor.alive:
+            fresh = not self._supervisor.alive
+            if fresh:
                 self._up()
             self.name = lane_process(self._settings(), self.job.lane)
             for name, process in self._supervisor.processes().items():
                 mine, others = name == self.name, name != self.name and _is_lane(name)
                 if process.pid == 0 and not others:
                     self._supervisor.start(name)
+                if fresh and others:  # a session starts no lane but its own
+                    self._supervisor.stop(name)
                 if mine:
                     self.tell(f"{self.job.lane} runs, pid {process.pid}" if process.pid else f"{self.job.lane} starts")
 
