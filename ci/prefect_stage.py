@@ -18,13 +18,14 @@ from grid_clusters import free_ports
 from lane_worlds import BETA, BOOST, replay_of, settings_of, warning
 
 from dolphin.config import Settings
-from dolphin.deployment import GridConfig
+from dolphin.deployment import GridConfig, PaperConfig
 from dolphin.errors import MalformedFile
 from dolphin.grid.client import HazelcastGrid
 from dolphin.grid.maps import CONTROL, FEATURES, SAFETY, AcbBoost, Kill, PostureRecord, fields
 from dolphin.storage.journal import JournalReader, Kind, Record, journal_path
 from dolphin.storage.state import StateFolder
 from dolphin.types import Posture
+from flows.lane_now import lane_now
 from flows.processes import ours
 from flows.services import SERVICES, member_services
 from flows.supervision import Plan, down, up
@@ -39,10 +40,10 @@ DATE = "2025-01-02"
 class PrefectStage:
     """``serve`` starts Prefect, ``deploy`` the lane's processes; ``close`` ends all of it."""
 
-    def __init__(self, root: Path, market: Path, speed: float) -> None:
+    def __init__(self, root: Path, market: Path, speed: float, on_stop: str) -> None:
         port = free_ports(1)
         grid = GridConfig(kind="hazelcast", cluster=f"flows-{uuid.uuid4().hex[:8]}", port=port)
-        self.settings: Settings = msgspec.structs.replace(settings_of(), grid=grid)
+        self.settings: Settings = msgspec.structs.replace(settings_of(), grid=grid, paper=PaperConfig(on_stop=on_stop))
         self.state, self.supervisor = StateFolder(root / "state"), Supervisor(root / "state")
         wanted = (*member_services([port]), *(spec for spec in SERVICES if spec.name in ("scanner", "trader")))
         self.plan = Plan(self.settings, self.state, wanted, replay_of(market, DATE, DATE, speed))
@@ -123,6 +124,11 @@ class PrefectStage:
         """Newest version of an artifact, None without one."""
         found = httpx.get(f"{self.api}/artifacts/{key}/latest", timeout=10)
         return found.json() if found.status_code == 200 else None
+
+    def held(self) -> Any:
+        """The open position of the lane, None when it is flat."""
+        now = lane_now(self.state.journals, "BLUE", self.settings.engine.max_hold_bars)
+        return now.position if now is not None else None
 
     def pid(self) -> int:
         return self.supervisor.processes()["trader"].pid

@@ -27,6 +27,7 @@ from dolphin.storage.state import StateFolder
 from flows.job import Job, JobReport, checked
 from flows.paper_watch import LaneHealth, LaneWatch, lane_words
 from flows.processes import ours
+from flows.services import is_trader, services_of
 from flows.supervision import down, last_words
 from flows.supervisor import Supervisor
 
@@ -98,24 +99,20 @@ class PaperSession:
         self.name, self.why, self.keep = "", "it was stopped", False
         self.days: list[dict[str, Any]] = []
         self._supervisor = Supervisor(state.root)
-        self._own = state.processes / "paper.json"  # sessions brought the deployment up, so the last one ends it; `dolphin down` forgets it
+        self._own = state.processes / "paper.json"  # a session brought the deployment up, so one ends it; `dolphin down` forgets it
         self._began, self._deaf, self._quiet = time.monotonic(), math.inf, math.inf
         self._said: tuple[str, ...] = ()
 
     def bring_up(self) -> None:
         """Start what does not run, adopt what does. Raises ``Unavailable``, and ``ConfigError`` when another lane is deployed here."""
         with self._alone(PATIENCE_S):
-            fresh = not self._supervisor.alive
-            if fresh:
+            if not self._supervisor.alive:
                 self._up()
             self.name = lane_process(self._settings(), self.job.lane)
             for name, process in self._supervisor.processes().items():
-                mine, others = name == self.name, name != self.name and _is_lane(name)
-                if process.pid == 0 and not others:
+                if process.pid == 0 and (name == self.name or not is_trader(name)):
                     self._supervisor.start(name)
-                if fresh and others:  # a session starts no lane but its own
-                    self._supervisor.stop(name)
-                if mine:
+                if name == self.name:
                     self.tell(f"{self.job.lane} runs, pid {process.pid}" if process.pid else f"{self.job.lane} starts")
 
     def watch(self, report: Callable[[JobReport], None], asked: Callable[[], Wish]) -> None:
@@ -142,7 +139,7 @@ class PaperSession:
             watch.close()
 
     def leave(self) -> None:
-        """Stop the lane, and the deployment when sessions have brought it up and no other lane trades in it."""
+        """Stop the lane, and the deployment when a session has brought it up: then it has no other lane."""
         if self.keep:
             self.tell(f"{self.why}; {self.job.lane} goes on")
             return
@@ -203,7 +200,7 @@ class PaperSession:
         job, feed = self.job, self.job.loaded().settings.feed
         given = {"--config": job.config, "--replay": job.replay, "--speed": "" if feed.exchange or feed.url else f"{job.speed:g}"}
         flags = [word for name, value in given.items() if value for word in (name, value)]
-        command = [sys.executable, "-m", "flows.cli", "up", "--json", "--set", f"services.lane={job.lane}", *flags]
+        command = [sys.executable, "-m", "flows.cli", "up", "--json", "--set", f"paper.lanes={job.lane}", *flags]
         child = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
         line, code = "", None
         try:
@@ -226,12 +223,8 @@ class PaperSession:
         return (load(self.state.settings) if self.state.settings.is_file() else self.job.loaded()).settings
 
     def _unused(self) -> bool:
-        """Whether what runs here is nobody's: sessions brought it up and no lane runs, or its supervisor is gone."""
-        try:
-            lanes = [name for name, process in self._supervisor.processes().items() if process.pid and _is_lane(name)]
-        except Unavailable:
-            return bool(ours(self.state.root))
-        return self._own.is_file() and not lanes
+        """Whether what runs here is nobody's: a session brought it up, or its supervisor is gone."""
+        return self._own.is_file() if self._supervisor.alive else bool(ours(self.state.root))
 
     @contextmanager
     def _alone(self, patience_s: float) -> Iterator[None]:
@@ -253,13 +246,12 @@ class PaperSession:
 
 def lane_process(settings: Settings, lane: str) -> str:
     """Name of the lane's process in a deployment. Raises ``ConfigError`` when it has none."""
-    if settings.services.lane != lane:
-        raise ConfigError(f"the deployment trades {settings.services.lane}, not {lane}: `dolphin down` first, or another paths.state")
-    return "trader"
-
-
-def _is_lane(name: str) -> bool:
-    return name == "trader" or name.startswith("trader_")
+    names = settings.paper.names
+    if lane not in names:
+        raise ConfigError(
+            f"the deployment trades {settings.paper.lanes}, not {lane}: `dolphin down`, then `up --set paper.lanes=BLUE,GREEN`"
+        )
+    return [spec.name for spec in services_of(names) if is_trader(spec.name)][names.index(lane)]
 
 
 @contextmanager

@@ -21,7 +21,7 @@ pytest.importorskip("prefect", reason="Prefect is not installed: pip install 'do
 @pytest.fixture
 def stage(importable: None, tmp_path: Path) -> Iterator[PrefectStage]:
     """Server and deployments up; the lane's processes wait for a session."""
-    made = PrefectStage(tmp_path, write_market(tmp_path / "market", 1440, 1440), speed=1800.0)
+    made = PrefectStage(tmp_path, write_market(tmp_path / "market", 1440, 1440), speed=1800.0, on_stop="flatten")
     try:
         made.state.made()
         made.start_server()
@@ -51,12 +51,14 @@ def test_a_lane_runs_by_prefect_is_cancelled_within_10_seconds_and_goes_on_in_th
     assert stage.until(lambda: stage.run_state(second) == "CANCELLED", 30)
     assert stage.pid() == first
 
+    assert stage.until(stage.held, 30)
     cancelled = stage.prefect("flow-run", "cancel", run)
     began = time.monotonic()
     assert cancelled.returncode == 0, cancelled.stderr
     assert stage.until(lambda: stage.pid() == 0, 20)
     assert time.monotonic() - began < 10.0
     assert stage.until(lambda: stage.run_state(run) == "CANCELLED", 30)
+    assert stage.held() is None
     assert stage.records(Kind.STOPPED)[-1].payload["exit_code"] == 0
     assert [record.kind for record in tail(stage, 2)] == [Kind.SNAPSHOT, Kind.STOPPED]
 

@@ -15,12 +15,12 @@ import pytest
 from grid_clusters import free_ports
 
 from dolphin.config import Settings
-from dolphin.deployment import GridConfig, SupervisionConfig
+from dolphin.deployment import GridConfig, PaperConfig, SupervisionConfig
 from dolphin.errors import ConfigError, MissingDependency, Unavailable
 from dolphin.storage.lock import FileLock
 from dolphin.storage.state import StateFolder
 from flows.job import JobReport
-from flows.paper import PaperJob, Wish, paper_trade
+from flows.paper import PaperJob, Wish, lane_process, paper_trade
 from flows.services import ServiceSpec, member_services
 from flows.supervision import Plan, down, up
 from flows.supervisor import Supervisor
@@ -146,12 +146,23 @@ def test_a_session_whose_starter_is_gone_leaves_the_lane_alone(deployed):
 
 @pytest.mark.parametrize(
     ("given", "words"),
-    [({"lane": "GREEN"}, "trades BLUE, not GREEN"), ({"lane": "RED"}, "lane"), ({"hours": 0.0}, "hours"), ({"speed": -1.0}, "speed")],
+    [
+        ({"lane": "GREEN"}, "trades BLUE, not GREEN: .*paper.lanes=BLUE,GREEN"),
+        ({"lane": "RED"}, "lane"),
+        ({"hours": 0.0}, "hours"),
+        ({"speed": -1.0}, "speed"),
+    ],
     ids=["lane not deployed", "no such lane", "no time", "backwards"],
 )
 def test_what_cannot_be_is_refused(deployed, given, words):
     with pytest.raises(ConfigError, match=words):
         deployed.trade(**given)
+
+
+def test_of_several_lanes_each_has_a_process_of_its_own():
+    both = Settings(paper=PaperConfig(lanes="BLUE,GREEN"))
+    assert [lane_process(both, lane) for lane in ("BLUE", "GREEN")] == ["trader_blue", "trader_green"]
+    assert lane_process(Settings(paper=PaperConfig(lanes="GREEN")), "GREEN") == "trader"
 
 
 def test_a_lane_that_keeps_crashing_ends_the_session_with_its_last_words(deployed):
