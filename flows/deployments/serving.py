@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import asyncio
 import importlib
+import signal
 from pathlib import Path
 from typing import Any
 
-import prefect
 from prefect.client.orchestration import get_client
 from prefect.client.schemas.filters import DeploymentFilter, DeploymentFilterName, FlowRunFilter, FlowRunFilterState, FlowRunFilterStateType
 from prefect.client.schemas.objects import ConcurrencyLimitConfig, ConcurrencyLimitStrategy, StateType
+from prefect.runner import Runner
 from prefect.schedules import Cron
 from prefect.states import Crashed
 from prefect.types.entrypoint import EntrypointType
@@ -28,8 +30,26 @@ def serve(limit: int, config: Path) -> None:
     ``config``: the settings file of every run.
     """
     _bury()
-    deployed = [_deployed(deployment, config) for deployment in DEPLOYMENTS]
-    prefect.serve(*deployed, limit=limit, query_seconds=POLL_S)
+    runner = _Runner(limit=limit, query_seconds=POLL_S)
+    for deployment in DEPLOYMENTS:
+        runner.add_deployment(_deployed(deployment, config))
+    signal.signal(signal.SIGINT, runner.handle_sigterm)
+    print(f"{len(DEPLOYMENTS)} deployments are being served until Ctrl-C: `dolphin flows list` shows them", flush=True)
+    asyncio.run(runner.start())
+
+
+class _Runner(Runner):
+    """Ends its runs before itself. Prefect's own handler makes the coroutine that would, and never awaits it (3.8.8)."""
+
+    _ending: asyncio.Task[None] | None = None
+
+    def handle_sigterm(self, *args: Any, **kwargs: Any) -> None:
+        if self._ending is not None:  # asked twice: at once, then
+            raise KeyboardInterrupt
+        asyncio.get_running_loop().call_soon_threadsafe(self._end)
+
+    def _end(self) -> None:
+        self._ending = asyncio.get_running_loop().create_task(self.astop())
 
 
 def _deployed(deployment: Deployment, config: Path) -> Any:
