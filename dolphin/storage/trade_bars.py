@@ -201,6 +201,10 @@ class TradeBars:
                 found.append(Missing(place, series.frontier + 1 if series.frontier >= 0 else -1, start))
         return found
 
+    def proven(self, place: int, bar: int) -> bool:
+        """Whether a trade behind ``bar``, and every id up to it, is here."""
+        return self._series[place].known_ms >= (bar + 1) * self.bar_ms
+
     def traded(self, bar: int) -> bool:
         """Whether any symbol is known to have traded in ``bar``."""
         return any(bar in s.growing or (bar in s.given and s.given[bar].traded) for s in self._series)
