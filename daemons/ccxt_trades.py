@@ -118,7 +118,8 @@ class CcxtTrades(TradeFeed):
                 self._names = await venue_names(self._client, symbols)
         self._last = [None] * len(self._names)
         self._batches = list(batched(range(len(self._names)), BATCH))
-        for number in range(len(self._batches)):
+        for number, places in enumerate(self._batches):
+            self._events.append(Down(places, "not connected yet"))
             self._spawn(self._keep(number))
 
     async def _keep(self, number: int) -> None:

@@ -205,9 +205,14 @@ class TradeBars:
         """Whether a trade behind ``bar``, and every id up to it, is here."""
         return self._series[place].known_ms >= (bar + 1) * self.bar_ms
 
-    def traded(self, bar: int) -> bool:
-        """Whether any symbol is known to have traded in ``bar``."""
-        return any(bar in s.growing or (bar in s.given and s.given[bar].traded) for s in self._series)
+    def traded(self, bar: int, place: int) -> bool:
+        """Whether a symbol is known to have traded in ``bar``."""
+        series = self._series[place]
+        return not series.gone and (bar in series.growing or (bar in series.given and series.given[bar].traded))
+
+    def left(self, place: int) -> tuple[float, int]:
+        """Close of the last bar (NaN = unknown), and for how many bars it is carried, as ``prime`` takes them."""
+        return self._series[place].close, self._series[place].age
 
     def close(self) -> list[Bar | None]:
         """Close bar ``done``: one entry a symbol, None = no price. What is not sure is given up."""
@@ -233,7 +238,7 @@ class TradeBars:
         if made is not None and made.traded:
             series.close, series.age = made.close, 0
             return made
-        if made is not None and math.isnan(series.close):
+        if made is not None and math.isnan(series.close) and series.age <= self._stale_bars:
             series.close = made.close
         series.age += 1
         if math.isnan(series.close) or series.age > self._stale_bars:
