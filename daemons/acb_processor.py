@@ -6,6 +6,7 @@ import math
 from pathlib import Path
 from typing import Any, ClassVar, Final
 
+from daemons.clock import ClockSet
 from daemons.indicators import GridBook, Indicators
 from daemons.process import main
 from daemons.service import Context, Service
@@ -34,6 +35,7 @@ class AcbProcessor(Service):
         super().__init__(context)
         self.every_s = max(0.2, min(5.0, 30.0 / context.clock.speed))
         self._tenure = Tenure(context, self.name)
+        self._set = ClockSet(context.clock)
         paths = context.settings.paths
         self._indicators = Indicators(Path(paths.macro) if paths.macro else None, (context.state.days, Path(paths.days)))
         self._done: tuple[object, ...] | None = None
@@ -48,11 +50,13 @@ class AcbProcessor(Service):
         return self._tenure.fence > 0 and self._tenure.held()
 
     def step(self) -> None:
-        """Evaluate when the time or the batch is a new one."""
+        """Evaluate when the time or the batch is a new one, or the stamp of the last record is wrong by now."""
         if not self._tenure.held():
             self._done, self.status = None, "standby"
             return
         now, clock = self.context.clock.market_ms(), self.context.clock
+        if self._set.noticed():
+            self._done = None
         if clock.monotonic() < self._retry:
             return
         try:

@@ -9,11 +9,15 @@ from __future__ import annotations
 
 import time
 from abc import ABC, abstractmethod
+from typing import Final
 
 from dolphin.storage.market_clock import MarketClock
 from dolphin.storage.replay import Replay
 
-__all__ = ["Clock", "RealClock", "VirtualClock"]
+__all__ = ["Clock", "ClockSet", "RealClock", "VirtualClock"]
+
+SET_MS: Final = 5_000
+"""A wall clock that has moved so far against the monotonic one was set; slewing moves it less in days."""
 
 
 class Clock(ABC):
@@ -71,3 +75,22 @@ class VirtualClock(Clock):
     def advance(self, seconds: float) -> None:
         """Let so many seconds pass."""
         self._seconds += seconds
+
+
+class ClockSet:
+    """Notices that somebody has set the wall clock: what was stamped before looks too old, or comes from the future."""
+
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+        self._apart = self._distance()
+
+    def noticed(self) -> bool:
+        """Whether it was set since the last call that said so."""
+        apart = self._distance()
+        if abs(apart - self._apart) < SET_MS:
+            return False
+        self._apart = apart
+        return True
+
+    def _distance(self) -> float:
+        return self._clock.wall_ms() - self._clock.monotonic() * 1000.0

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, ClassVar
 import msgspec
 
 from daemons.acb_processor import slot_of
+from daemons.clock import ClockSet
 from daemons.process import main
 from daemons.service import Context, Service
 from dolphin.errors import DataError
@@ -40,6 +41,7 @@ class McForewarner(Service):
         self._forewarner: Forewarner | None = None
         self._done: tuple[object, ...] | None = None
         self._retry = -math.inf
+        self._set = ClockSet(context.clock)
         self._date, self._new_day = "", math.inf
 
     def start(self) -> None:
@@ -55,8 +57,10 @@ class McForewarner(Service):
             self.context.alert(AlertKind.STALE_FEED, Severity.WARNING, "mc_forewarner", "no table of trials: nothing will trade")
 
     def step(self) -> None:
-        """Assess when the day, the time or the last complete table is a new one."""
+        """Assess when the day, the time or the last complete table is a new one, or the stamp of the last record is wrong by now."""
         now, clock = self.context.clock.market_ms(), self.context.clock
+        if self._set.noticed():
+            self._done = None
         if self._forewarner is None or clock.monotonic() < self._retry:
             return
         date = date_of(now)

@@ -11,6 +11,7 @@ from typing import Annotated
 import typer
 
 from flows.cli_data import data_app
+from flows.cli_exchange import add_exchange_verb
 from flows.cli_forewarner import forewarner_app
 from flows.cli_grid import add_grid_verbs
 from flows.cli_journal import journal_app
@@ -150,6 +151,7 @@ add_grid_verbs(app)
 add_posture_verb(app)
 add_kill_verbs(app)
 add_up_verbs(app)
+add_exchange_verb(app)
 
 if __name__ == "__main__":
     main()

@@ -262,6 +262,26 @@ def test_without_trials_nothing_is_published_and_an_operator_hears_it(world):
     assert [alert.key for alert in world.told] == ["mc_forewarner"]
 
 
+def test_a_wall_clock_that_was_wrong_and_is_set_right_costs_no_record_its_credit(world_of, tmp_path, trials):
+    """What was stamped by the wrong clock comes from the future for everybody: it is published again, and only then."""
+    paths = PathsConfig(forewarner=str(trials), macro=str(series(tmp_path / "macro")), days=str(tmp_path / "days"))
+    world = world_of(settings=Settings(paths=paths))
+    right = world.clock.wall_ms
+    world.clock.wall_ms = lambda: right() + 3_600_000
+    world.start(McForewarner)
+    world.start(AcbProcessor)
+    world.run(60)
+    keys = "mc_forewarner", "acb_boost"
+    wrong = [world.grid.get(FEATURES, key)["ts_ms"] for key in keys]
+    assert all(stamp > right() for stamp in wrong)
+    world.clock.wall_ms = right
+    world.run(15)
+    stamps = [world.grid.get(FEATURES, key)["ts_ms"] for key in keys]
+    assert all(0 <= right() - stamp <= 15_000 for stamp in stamps)
+    world.run(600)
+    assert [world.grid.get(FEATURES, key)["ts_ms"] for key in keys] == stamps
+
+
 def test_records_of_both_are_what_readers_expect():
     assert AcbBoost.__struct_config__.tag == "dolphin.acb/1"
     assert Forewarning.__struct_config__.tag == "dolphin.forewarner/1"

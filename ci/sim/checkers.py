@@ -42,6 +42,8 @@ class Checkers:
         self.world, self.violations = world, list[str]()
         self.truth = Truth(world)
         self._posture: dict[str, tuple[int, int, float]] = {}
+        self._drawdowns: list[tuple[int, float]] = []
+        self._told_ms = 0
         self._published = (0, 0)
         self._jumped = False
         self._held_since: dict[int, int] = {}
@@ -94,8 +96,8 @@ class Checkers:
         for entry in entries:
             if entry.kind is Kind.BAR:
                 self._bar(process, entry)
-            elif entry.kind is Kind.SCAN and process.name == "scanner" and entry.ts_ms > self.world.market_ms():
-                self.broken("future", f"a bar of {entry.ts_ms} is scanned at {self.world.market_ms()}")
+            elif entry.kind is Kind.SCAN and process.name == "scanner":
+                self._scanned(entry, self._market(process))
             elif entry.kind is Kind.POSTURE:
                 self._judged(process, entry.payload)
             elif entry.kind is Kind.SAFE_MODE and entry.payload["engaged"]:
@@ -105,8 +107,9 @@ class Checkers:
         """A decision, when it is taken."""
         told, payload = msgspec.to_builtins(entry.payload["told"]), entry.payload
         now, host = self.world.clock.now_ms, process.host
-        if entry.ts_ms > self.world.market_ms():
-            self.broken("future", f"a bar of {entry.ts_ms} is decided at {self.world.market_ms()}")
+        market = max(self._market(process), self._told_ms)
+        if entry.ts_ms > market:
+            self.broken("future", f"a bar of {entry.ts_ms} is decided at {market}")
         if host.state.kill.exists() and told["posture"] != Posture.HIBERNATE:
             self.broken("kill", f"the switch is engaged, a bar is decided under {told['posture']}")
         lost = now - process.link.answered_ms
@@ -115,6 +118,15 @@ class Checkers:
         if payload["entry"] is not None:
             for why in self._blind(process, told, payload["date"]):
                 self.broken("blind", f"entered on {payload['date']} bar {payload['bar']}: {why}")
+
+    def _scanned(self, entry: Entry, market_ms: int) -> None:
+        """A scan; a process may be into its turn, and ahead of the world's clock, when it tells the others."""
+        self._told_ms = max(self._told_ms, market_ms)
+        if entry.ts_ms > market_ms:
+            self.broken("future", f"a bar of {entry.ts_ms} is scanned at {market_ms}")
+
+    def _market(self, process: Process) -> int:
+        return self.world.market_ms(process.clock.ahead_s)
 
     def _blind(self, process: Process, told: dict[str, Any], date: str) -> Iterator[str]:
         """Why this entry should not have been, by what the trader read and by what was the case."""
@@ -144,6 +156,7 @@ class Checkers:
         if payload["rm"] > max(most, 0.0) + 1e-9:
             self.broken("recovery", f"Rm rises from {rm} to {payload['rm']}, target {payload['target']}")
         self._posture[key] = payload["fence"], payload["seq"], payload["rm"]
+        self._drawdowns.append((self.world.clock.now_ms, payload["cat5"]))
 
     def _stored(self, name: str, key: str, raw: Raw) -> None:
         """A posture that the grid takes: journalled before, and never older than what was there."""
@@ -166,7 +179,7 @@ class Checkers:
             self.broken("journal first", f"posture {record.fence}/{record.seq} {record.posture} is published, no journal's newest")
 
     def at_the_end(self, peace_ms: int) -> None:
-        """Everything is well again, and the posture as high as the law allows so long after."""
+        """Everything is well again, and the posture as high as the law allows so long after. Drawdown, Cat5, is no illness."""
         world, now = self.world, self.world.clock.now_ms
         for process in world.processes:
             beat = now - self.truth.beats.get(process.name, -(10**9))
@@ -178,10 +191,11 @@ class Checkers:
             self.broken("liveness", f"the posture is {held}")
             return
         config = world.settings.survival
-        calm_min = (now - peace_ms - 90_000) / 60_000.0 * world.speed
+        calm_ms = now - peace_ms - 90_000
+        lowest = min([held.target, *(cat5 for at, cat5 in self._drawdowns if at >= now - calm_ms)])
         least = 0.0
-        for _ in range(int(calm_min / config.cadence_min)):
-            least = recover(least, held.target, config.cadence_min, config.cadence_min)
+        for _ in range(int(calm_ms / 60_000.0 * world.speed / config.cadence_min)):
+            least = recover(least, lowest, config.cadence_min, config.cadence_min)
         if min(held.cat1, held.cat2, held.cat3, held.cat4) < 0.99 or held.rm < least - 1e-9:
             self.broken("liveness", f"Rm {held.rm:.3f} < {least:.3f} by the law, or not all is well: {held}")
         if least >= 0.9 and held.posture != (Posture.APEX if config.order_book else Posture.STALKER):

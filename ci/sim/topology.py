@@ -227,9 +227,9 @@ class World:
         """The first host's."""
         return next(p for p in self.processes if p.name == name and p.host is self.host)
 
-    def market_ms(self) -> int:
-        """What time it really is on the market."""
-        now = self.clock.now_ms
+    def market_ms(self, ahead_s: float = 0.0) -> int:
+        """What time it really is on the market, for who is ``ahead_s`` into a turn."""
+        now = self.clock.now_ms + round(ahead_s * 1000.0)
         return self.clock.start_ms + now if self.replay is None else self.replay.market_ms(now / 1000.0)
 
     def count(self, what: str, group: str = "faults") -> None:
