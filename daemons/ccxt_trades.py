@@ -16,7 +16,7 @@ from collections.abc import Callable, Coroutine, Iterator, Sequence
 from itertools import batched
 from typing import Any, Final
 
-from tenacity import AsyncRetrying, RetryCallState, retry_if_exception, retry_if_exception_type, retry_if_not_exception_type
+from tenacity import AsyncRetrying, RetryCallState, retry_if_exception, retry_if_exception_type
 from tenacity.wait import wait_exponential_jitter
 
 from daemons.ccxt_client import venue_names
@@ -112,7 +112,7 @@ class CcxtTrades(TradeFeed):
             await asyncio.sleep(POLL_S)
 
     async def _subscribe(self, symbols: tuple[str, ...]) -> None:
-        retry = retry_if_not_exception_type(ConfigError)
+        retry = retry_if_exception(lambda error: isinstance(error, Exception) and not isinstance(error, ConfigError))
         async for attempt in AsyncRetrying(wait=self._pause, retry=retry, before_sleep=_failed):
             with attempt:
                 self._names = await venue_names(self._client, symbols)
@@ -179,7 +179,8 @@ class CcxtTrades(TradeFeed):
         from ccxt.base.errors import ExchangeError, OperationFailed
 
         def again(error: BaseException) -> bool:
-            return isinstance(error, OperationFailed) or not isinstance(error, ExchangeError | ConfigError)
+            temporary = isinstance(error, OperationFailed) or not isinstance(error, ExchangeError | ConfigError)
+            return temporary and isinstance(error, Exception)
 
         async with self._requests:
             try:
