@@ -29,8 +29,11 @@ def oracle_bars(trades: Sequence[Trade], bar_ms: int, first_bar: int, bars: int,
     """Bars of one symbol by rational arithmetic over sorted lists; what comes before the first trade has no price."""
     made: list[Bar | None] = []
     last, age = None, 0
+    by_bar: dict[int, list[Trade]] = {}
+    for trade in trades:
+        by_bar.setdefault(trade.ts_ms // bar_ms, []).append(trade)
     for bar in range(first_bar, first_bar + bars):
-        inside = sorted(t for t in trades if t.ts_ms // bar_ms == bar)
+        inside = sorted(by_bar.get(bar, []))
         age = 0 if inside else age + 1
         if inside:
             last, prices = inside[-1].price, [t.price for t in inside]

@@ -47,12 +47,21 @@ async def _bars(client: Any, name: str, ask: AskBars, frame: str) -> dict[int, B
     since, step = ask.first_ms, client.parse_timeframe(frame) * 1000
     while since <= ask.last_ms:
         limit = min(MOST_BARS, (ask.last_ms - since) // step + 1)
-        rows = await client.fetch_ohlcv(name, frame, since, limit)
-        found |= {int(row[0]): Bar(*map(float, row[1:6])) for row in rows if ask.first_ms <= row[0] <= ask.last_ms}
+        rows = [[int(row[0]), *map(float, row[1:])] for row in await _klines(client, name, frame, since, limit)]
+        found |= {int(row[0]): Bar(*row[1:]) for row in rows if ask.first_ms <= row[0] <= ask.last_ms}
         if not rows or rows[-1][0] < since:
             break
         since = int(rows[-1][0]) + step
     return found
+
+
+async def _klines(client: Any, name: str, frame: str, since: int, limit: int) -> list[list[Any]]:
+    """Open time and the fields of ``Bar``; CCXT's common form has five of them, Binance's own the other three, too."""
+    if client.id != "binanceusdm":
+        rows: list[list[Any]] = await client.fetch_ohlcv(name, frame, since, limit)
+        return rows
+    asked = {"symbol": client.market(name)["id"], "interval": frame, "startTime": since, "limit": limit}
+    return [[*row[:6], *row[7:10]] for row in await client.fapiPublicGetKlines(asked)]
 
 
 async def _trades(client: Any, name: str, ask: AskTrades) -> list[Trade]:

@@ -16,7 +16,7 @@ from collections.abc import Callable, Coroutine, Iterator, Sequence
 from itertools import batched
 from typing import Any, Final
 
-from tenacity import AsyncRetrying, RetryCallState, retry_if_exception, retry_if_exception_type
+from tenacity import AsyncRetrying, RetryCallState, RetryError, retry_if_exception, retry_if_exception_type, stop_after_delay
 from tenacity.wait import wait_exponential_jitter
 
 from daemons.ccxt_client import venue_names
@@ -35,6 +35,8 @@ AT_ONCE: Final = 4
 """Requests under way; CCXT's limiter spaces them."""
 CLOSE_S: Final = 5.0
 LONGEST_S: Final = 30.0
+PATIENCE_S: Final = 6 * 3600.0
+"""A request that was not answered by then is none any more."""
 """Longest pause before a subscription or request is tried again."""
 _log = logging.getLogger("dolphin.feed")
 
@@ -109,7 +111,8 @@ class CcxtTrades(TradeFeed):
                 self._events.append(Told(sent, self._clock(), int(server)))
             except (BaseError, TimeoutError, TypeError) as error:
                 _log.warning("the exchange's time is not to be had: %s: %s", type(error).__name__, error)
-            await asyncio.sleep(POLL_S)
+                self._heed(error, self._timer)
+            await asyncio.sleep(max(POLL_S, self._quiet_until - time.monotonic()))
 
     async def _subscribe(self, symbols: tuple[str, ...]) -> None:
         retry = retry_if_exception(lambda error: isinstance(error, Exception) and not isinstance(error, ConfigError))
@@ -175,32 +178,37 @@ class CcxtTrades(TradeFeed):
         return next((socket for socket in self._client.clients.values() if wanted in socket.subscriptions), None)
 
     async def _answered(self, ask: AskBars | AskTrades | AskMarkets) -> None:
-        """Ask until there is an answer: only what the exchange refuses for good is not asked again."""
-        from ccxt.base.errors import ExchangeError, OperationFailed
+        """Ask until there is an answer: only a symbol that is not there is not asked for again. An exchange in maintenance says all kinds
+        of things."""
+        from ccxt.base.errors import BadSymbol
 
         def again(error: BaseException) -> bool:
-            temporary = isinstance(error, OperationFailed) or not isinstance(error, ExchangeError | ConfigError)
-            return temporary and isinstance(error, Exception)
+            return isinstance(error, Exception) and not isinstance(error, BadSymbol | ConfigError)
 
-        async with self._requests:
-            try:
-                async for attempt in AsyncRetrying(wait=self._pause, retry=retry_if_exception(again), before_sleep=_failed):
-                    with attempt:
+        retrying = AsyncRetrying(wait=self._pause, retry=retry_if_exception(again), stop=stop_after_delay(PATIENCE_S), before_sleep=_failed)
+        try:
+            async for attempt in retrying:
+                with attempt:
+                    async with self._requests:
                         await asyncio.sleep(max(0.0, self._quiet_until - time.monotonic()))
                         self._events.append(await answer(self._client, ask, self._frame))
-            except (ExchangeError, ConfigError) as error:
-                if not isinstance(ask, AskMarkets):
-                    self._events.append(Answer(ask, {}, refused=f"{type(error).__name__}: {error}"))
+        except (BadSymbol, ConfigError, RetryError) as error:
+            if not isinstance(ask, AskMarkets):
+                self._events.append(Answer(ask, {}, refused=f"{type(error).__name__}: {error}"))
 
     def _pause(self, state: RetryCallState) -> float:
         """Growing, and never shorter than the exchange asked for."""
-        from ccxt.base.errors import DDoSProtection
-
-        if isinstance(_error(state), DDoSProtection):
-            told = {key.lower(): value for key, value in (self._client.last_response_headers or {}).items()}.get("retry-after", "1")
-            self._quiet_until = time.monotonic() + (float(told) if str(told).isdigit() else 1.0)
+        self._heed(_error(state), self._client)
         rest = self._quiet_until - time.monotonic()
         return max(rest, float(wait_exponential_jitter(multiplier=0.5, max=LONGEST_S)(state)))
+
+    def _heed(self, error: BaseException | None, client: Any) -> None:
+        """A 429 says how long nothing may be asked."""
+        from ccxt.base.errors import DDoSProtection
+
+        if isinstance(error, DDoSProtection):
+            told = {key.lower(): value for key, value in (client.last_response_headers or {}).items()}.get("retry-after", "")
+            self._quiet_until = max(self._quiet_until, time.monotonic() + (float(told) if str(told).isdigit() else 1.0))
 
 
 def _error(state: RetryCallState) -> BaseException | None:

@@ -2,7 +2,8 @@
 
 A bar is handed out when the exchange's clock is past its close by the grace, every connection has told something stamped behind it (or
 has been silent too long to be believed), and the exchange was asked for whatever may be missing. What it does not have is a gap: the
-symbol has no price. A bar in which nobody is known to have traded is no row at all.
+symbol has no price. A bar in which nobody is known to have traded is no row at all. A stamp that cannot be true holds everything until
+the exchange has told its time again.
 """
 
 from __future__ import annotations
@@ -62,6 +63,7 @@ class LiveBars(BarSource):
         self._looked_at = -1
         self._told_s = self._markets_s = self._recorded_s = -math.inf
         self._skewed = False
+        self._odd_ms, self._sure_ms = -1, 0
         self._gone: frozenset[str] = frozenset()
         self.counts: Counter[str] = Counter()
 
@@ -181,7 +183,7 @@ class LiveBars(BarSource):
         for event in self._feed.take():
             match event:
                 case Told():
-                    self._told_s = self._clock.monotonic()
+                    self._told_s, self._sure_ms = self._clock.monotonic(), event.sent_ms
                     self._exchange.answer(event.sent_ms, event.received_ms, event.server_ms)
                     self._check_clock()
                 case Heard():
@@ -201,10 +203,15 @@ class LiveBars(BarSource):
             return
         group = self._group_of[place]
         for trade in trades:
-            if not self._exchange.stamp(received_ms, trade.ts_ms):
-                self.counts["ahead"] += 1
+            backward = self._bars.counts["backward"]
+            ahead = not self._exchange.stamp(received_ms, trade.ts_ms)
+            if not ahead:
+                self._take(place, trade)
+            if ahead or self._bars.counts["backward"] > backward:
+                self.counts["odd_stamp"] += 1
+                self._odd_ms = received_ms
+                self._doubt([place])
                 continue
-            self._take(place, trade)
             self._newest[group] = max(self._newest[group], trade.ts_ms)
             if not self._standing[place]:
                 since = trade.ts_ms + math.ceil(self._grace_ms)
@@ -290,7 +297,7 @@ class LiveBars(BarSource):
         if bars is None or day is None or self._skewed or bars.done * self._bar_ms >= day.end_ms:
             return False
         bar, end, now = bars.done, (bars.done + 1) * self._bar_ms, self._exchange.now(self._clock.market_ms())
-        if now < end + self._grace_ms or not self._passed(end, now):
+        if now < end + self._grace_ms or self._sure_ms <= self._odd_ms or not self._passed(end, now):
             return False
         self._suspect(bar)
         last = int(now - self._grace_ms) // self._bar_ms - 1
@@ -327,8 +334,8 @@ class LiveBars(BarSource):
     def _hand_out(self, bar: int, gaps: int) -> None:
         assert self._bars is not None
         assert self._day is not None
-        anybody = any(self._bars.traded(bar, place) for place in range(len(self.symbols)))
         made = self._bars.close()
+        anybody = any(one is not None and one.traded for one in made)
         for place, one in enumerate(made):
             if one is not None and not math.isnan(one.trades):
                 self._usual[place] += 0.2 * (one.trades - self._usual[place])

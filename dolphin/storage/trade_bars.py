@@ -95,6 +95,7 @@ class _Series:
     """A symbol. ``frontier``: ids up to here are settled, -1 = the next one may have any number; ``ahead``: ids behind it, with stamps."""
 
     frontier: int = -1
+    frontier_ms: int = -1
     known_ms: int = -1
     covered_ms: int = NEVER
     gone: bool = False
@@ -115,7 +116,8 @@ class _Series:
         """Over every id that follows without a hole."""
         while self.frontier >= 0 and self.frontier + 1 in self.ahead:
             self.frontier += 1
-            self.known_ms = max(self.known_ms, self.ahead.pop(self.frontier))
+            self.frontier_ms = self.ahead.pop(self.frontier)
+            self.known_ms = max(self.known_ms, self.frontier_ms)
 
 
 class TradeBars:
@@ -123,13 +125,14 @@ class TradeBars:
 
     A bar without trades carries the last close for at most ``stale_bars`` bars; then the symbol has no price until it trades again.
     ``counts``: ``duplicate`` and ``late`` trades (after their bar was closed; they change nothing), ``lost`` ids that never came,
-    ``gap`` bars of a symbol that were given up, ``bad`` trades that are none.
+    ``gap`` bars of a symbol that were given up, ``bad`` trades that are none, ``backward`` ones stamped before a trade of a lower number:
+    they are left out, and what follows is not believed until ``up`` says so.
     """
 
     def __init__(self, symbols: Sequence[str], bar_ms: int, first_bar: int, *, stale_bars: int) -> None:
         self.symbols, self.bar_ms, self.done = tuple(symbols), bar_ms, first_bar
         self.counts: Counter[str] = Counter()
-        self._stale_bars = stale_bars
+        self._stale_bars, self._first = stale_bars, first_bar
         self._series = [_Series() for _ in self.symbols]
 
     def prime(self, place: int, close: float, age: int) -> None:
@@ -145,7 +148,11 @@ class TradeBars:
         if 0 <= trade.trade_id <= series.frontier or trade.trade_id in series.ahead:
             self.counts["duplicate"] += 1
             return False
-        if bar < self.done:
+        if 0 <= series.frontier < trade.trade_id and trade.ts_ms < series.frontier_ms:
+            self.counts["backward"] += 1
+            series.covered_ms = NEVER
+            return False
+        if self._first <= bar < self.done:
             self.counts["late"] += 1
         if bar >= self.done or series.frontier >= 0:
             series.ahead[trade.trade_id] = trade.ts_ms
@@ -252,7 +259,8 @@ class TradeBars:
             newest = max(past)
             before = series.frontier if series.frontier >= 0 else min(past) - 1
             self.counts["lost"] += newest - before - sum(trade_id <= newest for trade_id in series.ahead)
-            series.frontier, series.known_ms = newest, max(series.known_ms, series.ahead[newest])
+            series.frontier, series.frontier_ms = newest, series.ahead[newest]
+            series.known_ms = max(series.known_ms, series.frontier_ms)
             series.ahead = {trade_id: ts_ms for trade_id, ts_ms in series.ahead.items() if trade_id > newest}
             series.advance()
         if series.known_ms < series.covered_ms <= end:
