@@ -51,7 +51,10 @@ class Samples:
                 self.rows[name, pid].append((time.monotonic(), rss, descriptors, int(status["Threads"])))
 
     def slopes(self) -> Iterator[tuple[str, str, float, float, float, float]]:
-        """Process, what, minutes, first value, last value, slope a minute, of each that lived long enough."""
+        """Process, what, minutes, first value, last value, slope a minute (of the half that grew less), of each that lived long enough.
+
+        What is used for the first time, as a day table at midnight, is a step in one half; what leaks grows in both.
+        """
         for (name, _), rows in self.rows.items():
             table = np.array(rows)
             table = table[table[:, 0] >= table[0, 0] + WARM_S]
@@ -60,7 +63,9 @@ class Samples:
             minutes = (table[:, 0] - table[0, 0]) / 60.0
             for column, what in enumerate(LIMITS, 1):
                 first, last = np.median(table[:5, column]), np.median(table[-5:, column])
-                yield name, what, float(minutes[-1]), float(first), float(last), float(np.polyfit(minutes, table[:, column], 1)[0])
+                halves = np.array_split(minutes, 2), np.array_split(table[:, column], 2)
+                slope = min(float(np.polyfit(at, values, 1)[0]) for at, values in zip(*halves, strict=True))
+                yield name, what, float(minutes[-1]), float(first), float(last), slope
 
 
 def grows(name: str, what: str, _minutes: float, first: float, last: float, slope: float) -> bool:
