@@ -77,6 +77,10 @@ class BarSource(ABC):
         """Seconds of ours until there may be another row."""
         return STEP_S
 
+    def health(self) -> dict[str, Any] | None:
+        """Fields of ``FeedState``; None where there is no feed."""
+        return None
+
     def close(self) -> None:  # noqa: B027  a folder holds nothing
         """Let go of connections."""
 

@@ -147,6 +147,15 @@ class LiveBars(BarSource):
         wait = (self._bars.done + 1) * self._bar_ms + self._grace_ms - self._exchange.now(self._clock.market_ms())
         return wait / 1000.0 / self._clock.speed
 
+    def health(self) -> dict[str, Any]:
+        counts = self._bars.counts if self._bars is not None else Counter[str]()
+        lag, words = self.lag_ms, self._words
+        return {
+            "status": words.status, "symbols": len(self.symbols), "without_price": words.without_price, "missing_bars": words.missing_bars,
+            "lag_ms": lag if math.isfinite(lag) else None, "lead_ms": self.lead_ms, "gaps": counts["gap"], "late": counts["late"],
+            "lost": counts["lost"], "duplicates": counts["duplicate"], "backfilled": self.counts["backfilled"], "down": self.counts["down"],
+        }  # fmt: skip
+
     def close(self) -> None:
         if self._record is not None:
             self._record.flush(0)

@@ -7,6 +7,7 @@ gives the same bits, and goes on behind the last bar of the journal.
 
 from __future__ import annotations
 
+import math
 from typing import ClassVar, Final
 
 from daemons.bars import STEP_S, BarSource, KlineReplay
@@ -14,7 +15,7 @@ from daemons.day_scan import DayScan
 from daemons.process import main
 from daemons.scan_log import day_entry, universe_entry
 from daemons.service import Context, Service
-from dolphin.grid.maps import FEATURES, Scan, fields
+from dolphin.grid.maps import FEATURES, FeedState, Scan, fields
 from dolphin.storage.archive import write_scans
 from dolphin.storage.day_table import write_day
 from dolphin.storage.journal import Kind, Record
@@ -28,6 +29,7 @@ AT_ONCE: Final = 128
 """Bars of one append: a transaction and an fsync."""
 SAVE_S: Final = 60.0
 """Seconds between two partial tables."""
+HEALTH_S: Final = 2.0
 LEAST_S: Final = 0.003
 """Seconds between two looks when a bar is due."""
 CALM_S: Final = 0.05
@@ -47,6 +49,7 @@ class ScannerService(Service):
         self._saved = context.clock.monotonic()
         self._unsent: Record | None = None
         self._gone: frozenset[str] = frozenset()
+        self._health_at = -math.inf
 
     def step(self) -> None:
         """Journal what has closed, end the day when it is over, publish the newest bar."""
@@ -56,6 +59,7 @@ class ScannerService(Service):
         if self._scan is None:
             if not self._source.ready():
                 self.status = self._source.status
+                self._publish_health(self._source)
                 return
             self._begin(self._source)
         scan = self._scan
@@ -74,6 +78,7 @@ class ScannerService(Service):
         if self.context.clock.monotonic() - self._saved >= SAVE_S and self._source.due_s() > CALM_S:
             self._save(scan, partial=True)
         self._publish()
+        self._publish_health(self._source)
         self.every_s = min(STEP_S, max(LEAST_S, self._source.due_s()))
 
     def stop(self) -> None:
@@ -149,6 +154,16 @@ class ScannerService(Service):
         record = Scan(ts_ms=self.context.clock.wall_ms(), close_ms=self._unsent.ts_ms, seq=self._unsent.seq, **values)
         self.context.grid.put(FEATURES, "scan_latest", fields(record))
         self._unsent = None
+
+    def _publish_health(self, source: BarSource) -> None:
+        """How a live feed is, every two seconds."""
+        now = self.context.clock.monotonic()
+        if now - self._health_at < HEALTH_S:
+            return
+        self._health_at = now
+        health = source.health()
+        if health is not None:
+            self.context.grid.put(FEATURES, "feed", fields(FeedState(ts_ms=self.context.clock.wall_ms(), **health)))
 
 
 def _source(context: Context) -> BarSource | None:

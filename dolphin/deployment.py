@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import re
 from typing import Annotated, Literal
 
 from msgspec import Meta, Struct
+
+from dolphin.errors import ConfigError
 
 __all__ = ["AlertsConfig", "FeedConfig", "GridConfig", "ServicesConfig", "SupervisionConfig"]
 
@@ -63,6 +66,10 @@ class FeedConfig(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     backfill_s: Annotated[
         float, Meta(gt=0, le=3600, description="what an exchange that answers does not give within so many seconds is a gap")
     ] = 30.0
+
+    def __post_init__(self) -> None:
+        if self.url and not re.fullmatch(r"http://(127\.\d+\.\d+\.\d+|localhost|\[::1\]):\d{1,5}", self.url):
+            raise ConfigError(f"feed.url = {self.url!r}: expected http://127.0.0.1:PORT, a demo exchange on this machine")
 
     @property
     def live(self) -> bool:
