@@ -49,7 +49,8 @@ class CcxtTrades(TradeFeed):
     def __init__(self, client: Any, timer: Any, clock: Callable[[], int], bar_seconds: int) -> None:
         self._client, self._timer, self._clock = client, timer, clock
         self._frame = f"{bar_seconds // 60}m" if bar_seconds >= 60 else f"{bar_seconds}s"
-        self._events: deque[Told | Heard | Down | Listed | Answer] = deque()
+        self._events: deque[Sequence[Told | Heard | Down | Listed | Answer]] = deque()
+        """What came together is taken together: a connection's newest trade must not be seen before another symbol's older one."""
         self._names: list[str] = []
         self._last: list[Any] = []
         self._batches: list[tuple[int, ...]] = []
@@ -68,7 +69,7 @@ class CcxtTrades(TradeFeed):
         self._call(self._answered(ask))
 
     def take(self) -> list[Told | Heard | Down | Listed | Answer]:
-        return [self._events.popleft() for _ in range(len(self._events))]
+        return [event for _ in range(len(self._events)) for event in self._events.popleft()]
 
     def close(self) -> None:
         with contextlib.suppress(RuntimeError):
@@ -108,7 +109,7 @@ class CcxtTrades(TradeFeed):
             sent = self._clock()
             try:
                 server = await asyncio.wait_for(self._timer.fetch_time(), 10.0)
-                self._events.append(Told(sent, self._clock(), int(server)))
+                self._events.append([Told(sent, self._clock(), int(server))])
             except (BaseError, TimeoutError, TypeError) as error:
                 _log.warning("the exchange's time is not to be had: %s: %s", type(error).__name__, error)
                 self._heed(error, self._timer)
@@ -122,7 +123,7 @@ class CcxtTrades(TradeFeed):
         self._last = [None] * len(self._names)
         self._batches = list(batched(range(len(self._names)), BATCH))
         for number, places in enumerate(self._batches):
-            self._events.append(Down(places, "not connected yet"))
+            self._events.append([Down(places, "not connected yet")])
             self._spawn(self._keep(number))
 
     async def _keep(self, number: int) -> None:
@@ -153,14 +154,16 @@ class CcxtTrades(TradeFeed):
 
     def _down(self, number: int, why: str) -> None:
         self._drain(number)
-        self._events.append(Down(self._batches[number], why))
+        self._events.append([Down(self._batches[number], why)])
 
     def _drain(self, number: int) -> None:
-        received = self._clock()
+        received, heard = self._clock(), list[Heard]()
         for place in self._batches[number]:
             fresh = list(self._fresh(place))
             if fresh:
-                self._events.append(Heard(place, received, [parsed(trade) for trade in reversed(fresh)]))
+                heard.append(Heard(place, received, [parsed(trade) for trade in reversed(fresh)]))
+        if heard:
+            self._events.append(heard)
 
     def _fresh(self, place: int) -> Iterator[Any]:
         """Newest first."""
@@ -191,10 +194,10 @@ class CcxtTrades(TradeFeed):
                 with attempt:
                     async with self._requests:
                         await asyncio.sleep(max(0.0, self._quiet_until - time.monotonic()))
-                        self._events.append(await answer(self._client, ask, self._frame))
+                        self._events.append([await answer(self._client, ask, self._frame)])
         except (BadSymbol, ConfigError, RetryError) as error:
             if not isinstance(ask, AskMarkets):
-                self._events.append(Answer(ask, {}, refused=f"{type(error).__name__}: {error}"))
+                self._events.append([Answer(ask, {}, refused=f"{type(error).__name__}: {error}")])
 
     def _pause(self, state: RetryCallState) -> float:
         """Growing, and never shorter than the exchange asked for."""

@@ -21,7 +21,8 @@ from live_exchange import DemoProcess, LiveScanner, differences
 FAULTS: list[tuple[str, dict[str, Any]]] = [
     ("disconnect", {"seconds": 4}), ("duplicate", {"seconds": 8, "share": 0.3}), ("out_of_order", {"seconds": 8, "share": 0.3}),
     ("stale", {"seconds": 5}), ("rate_limit", {"seconds": 5}), ("server_error", {"seconds": 5, "share": 0.7}),
-    ("maintenance", {"seconds": 5}), ("clock_skew", {"seconds": 5, "offset_ms": -30_000}), ("clock_skew", {"seconds": 5, "offset_ms": 30_000}),
+    ("maintenance", {"seconds": 5}), ("clock_skew", {"seconds": 5, "offset_ms": -30_000}),
+    ("clock_skew", {"seconds": 5, "offset_ms": 30_000}),
     ("delist", {"seconds": 1}),
 ]  # fmt: skip
 SETTLE_S = 25.0
