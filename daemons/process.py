@@ -29,6 +29,7 @@ from dolphin.grid.client import HazelcastGrid
 from dolphin.kernels._jit import cache_dir
 from dolphin.storage.journal import Journal, Kind, journal_path
 from dolphin.storage.lock import FileLock
+from dolphin.storage.market_clock import read_market_clock
 from dolphin.storage.publish import publish
 from dolphin.storage.replay import read_replay
 from dolphin.storage.state import StateFolder
@@ -98,7 +99,7 @@ def open_context(service: type[Service], state: StateFolder, opened: ExitStack, 
     identity, writer = identity_of(name), service.writer(settings, lane)
     lock = FileLock(state.processes / f"{name}.lock", identity)
     opened.callback(lock.release)
-    clock = RealClock(read_replay(state.replay))
+    clock = RealClock(read_replay(state.replay) or read_market_clock(state.clock))
     metrics = Metrics(clock.monotonic)
     alerts = Alerts(
         sinks_of(settings.alerts, os.environ), Redactor(os.environ), clock.monotonic,

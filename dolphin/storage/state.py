@@ -10,7 +10,8 @@ __all__ = ["StateFolder"]
 
 @dataclass(frozen=True, slots=True)
 class StateFolder:
-    """Names below ``root``; ``made`` makes the folders. Whoever starts processes writes ``settings`` and ``replay``."""
+    """Names below ``root``; ``made`` makes the folders. Whoever starts processes writes ``settings``, ``replay`` and
+    ``clock``."""
 
     root: Path
 
@@ -29,6 +30,16 @@ class StateFolder:
     def replay(self) -> Path:
         """The replay that runs; absent: live."""
         return self.root / "replay.json"
+
+    @property
+    def clock(self) -> Path:
+        """The market's clock where it is not the wall's and no replay's: a demo exchange's."""
+        return self.root / "clock.json"
+
+    @property
+    def feed(self) -> Path:
+        """What the live feed recorded: ``trades``, ``klines`` of whole days, ``partial`` ones."""
+        return self.root / "feed"
 
     @property
     def kill(self) -> Path:
