@@ -144,7 +144,7 @@ def _plan(settings: Settings, state: StateFolder, replay: tuple[Path | None, str
 
 def _live_plan(settings: Settings, state: StateFolder) -> Plan:
     """Bars and books of the exchange that ``feed`` names, by its own clock."""
-    from flows.live import market_clock
+    from flows.demo_clock import market_clock
     from flows.replay import absent_layers, trained_forewarner, with_sources
     from flows.services import SERVICES, member_services
     from flows.supervision import Plan

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from daemon_worlds import START_MS
-from live_worlds import Exchange, live_world, scans, start_live, truth
+from feed_worlds import Exchange, live_world, scans, start_live, truth
 
 from dolphin.errors import ConfigError
 from dolphin.storage.day_table import list_days, read_day
