@@ -21,16 +21,14 @@ from nautilus_trader.trading.strategy import Strategy
 from actors.answers import Answers, cancel_again
 from actors.desk_log import DeskLog
 from actors.limits import Denial, OrderLimits, VenueView, order_quantity
-from actors.trip import DeskTotals, Intent, Trip
+from actors.protection import Protection
+from actors.trip import DeskTotals, Intent, Trip, remember
 from dolphin.config import VenueConfig
 
 __all__ = ["MOST_EXIT_ATTEMPTS", "OrderDesk"]
 
 MOST_EXIT_ATTEMPTS = 5
 """Exits that may fail one after the other before the lane goes into safe mode; it goes on trying, once a bar."""
-
-MOST_INTENTS = 200
-"""Orders that are remembered; those of trips under way always are. A fill later than so many orders is somebody else's position."""
 
 SECOND = 1_000_000_000
 FRESH = 10 * SECOND
@@ -48,7 +46,8 @@ class OrderDesk:
     def __init__(self, strategy: Strategy, config: VenueConfig, settled: Callable[[Trip], None], log: DeskLog) -> None:
         self.strategy, self.config, self.settled, self.log = strategy, config, settled, log
         self.limits, self.view = OrderLimits(config), VenueView(strategy, config.name)
-        self.totals = DeskTotals()
+        self.instrument = self.view.instrument
+        self.protection, self.totals = Protection(self, config.stop_distance), DeskTotals()
         self.trip: Trip | None = None
         """The round trip that has, or may have, something at the venue."""
         self.strays: list[Trip] = []
@@ -110,7 +109,7 @@ class OrderDesk:
             if 0.0 < closes.get(trip.symbol, math.nan) < math.inf:
                 trip.last_close = closes[trip.symbol]
             trip.paused = False
-        self._go_on()
+        self.go_on()
 
     def on_quote(self, symbol: str) -> None:
         """A quote of an active symbol: a maker order may be placed or follow the touch."""
@@ -130,7 +129,7 @@ class OrderDesk:
         if intent is not None and (trade := str(event.trade_id)) not in intent.trades:
             intent.trades.append(trade)
             self._book(intent, event)
-        self._go_on()
+        self.go_on()
 
     def on_ended(self, client_order_id: ClientOrderId, *, rejected: bool, post_only: bool = False) -> None:
         """An order came to its end without being filled whole: rejected, denied, cancelled or expired."""
@@ -139,6 +138,8 @@ class OrderDesk:
         trip, intent = self._owner(key), self.intents.get(key)
         if trip is not None and intent is not None and trip.working == key:
             self._end(trip, intent, post_only)
+        elif trip is not None and trip.stop == key:
+            self.go_on()
 
     def on_funding(self, symbol: str, amount: float) -> None:
         """Funding was posted to the account (USDT, positive = received)."""
@@ -158,6 +159,7 @@ class OrderDesk:
         if not self._listening:
             self._listening = True
             self.strategy.msgbus.subscribe("events.position.*", self._on_position)
+            self.protection.look_for_strangers()
         ours: dict[str, float] = {}
         for trip in self._trips():
             ours[trip.symbol] = ours.get(trip.symbol, 0.0) + trip.direction * trip.held
@@ -166,6 +168,21 @@ class OrderDesk:
             mine, theirs = ours.get(symbol, 0.0), venue.get(symbol, 0.0)
             if not math.isclose(mine, theirs, rel_tol=1e-9, abs_tol=1e-9):
                 self._differs(symbol, mine, theirs)
+
+    def go_on(self) -> None:
+        """Compare positions, then do the next step of everything under way."""
+        self.compare()
+        for trip in self._trips():
+            self.protection.check(trip)
+            self._drive(trip)
+
+    def submit(self, order: Any, intent: Intent) -> None:
+        """Write an order down, then send it."""
+        remember(self.intents, intent, {key for trip in self._trips() for key in trip.orders})
+        self.totals.orders += 1
+        self.limits.sent(intent.ts)
+        self.log.sent(intent)
+        self.strategy.submit_order(order)
 
     def enter_safe_mode(self, reason: str) -> None:
         """No entries from now on; an entry under way is cancelled, and its rest is not sent again."""
@@ -182,19 +199,10 @@ class OrderDesk:
         """An operator has looked: entries again, unless the next comparison objects."""
         self.safe_reason = ""
 
-    def instrument(self, symbol: str) -> Instrument | None:
-        """The perpetual of ``symbol`` (BTCUSDT) at the venue, or None."""
-        return self.view.instrument(symbol)
-
     def _on_position(self, event: Any) -> None:
         """Positions of others too: a strategy is told of its own only."""
         if self.strategy.is_running:
-            self._go_on()
-
-    def _go_on(self) -> None:
-        self.compare()
-        for trip in self._trips():
-            self._drive(trip)
+            self.go_on()
 
     def _trips(self) -> list[Trip]:
         return [*([self.trip] if self.trip is not None else []), *self.strays]
@@ -259,6 +267,8 @@ class OrderDesk:
             return Denial.SAFE_MODE
         if self.trip is not None:
             return Denial.POSITION_OPEN
+        if self.protection.working(trip.symbol):
+            return Denial.STOP_WORKING
         if instrument is None:
             return Denial.NO_INSTRUMENT
         if trip.symbol in self.halted:
@@ -293,6 +303,7 @@ class OrderDesk:
             self._send(trip, "ENTRY", trip.rest)
 
     def _finish(self, trip: Trip) -> None:
+        self.protection.lift(trip)
         if trip is self.trip:
             self.trip = self.strays.pop(0) if self.strays else None
         else:
@@ -339,19 +350,8 @@ class OrderDesk:
         trip.orders.append(trip.working)
         names = trip.working, purpose, trip.symbol, "SELL" if selling else "BUY"
         intent = Intent(*names, float(amount), trip.last_close, now, "maker" if order.is_post_only else "market")
-        self._remember(intent)
-        self.totals.orders += 1
-        self.limits.sent(now)
-        self.log.sent(intent)
         self._answers.expect(intent)
-        self.strategy.submit_order(order)
-
-    def _remember(self, intent: Intent) -> None:
-        self.intents[intent.client_order_id] = intent
-        if len(self.intents) > MOST_INTENTS:
-            under_way = {key for trip in self._trips() for key in trip.orders}
-            for key in [key for key in self.intents if key not in under_way][: len(self.intents) - MOST_INTENTS]:
-                del self.intents[key]
+        self.submit(order, intent)
 
     def _cancel(self, intent: Intent) -> None:
         order = self.strategy.cache.order(ClientOrderId(intent.client_order_id))

@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Container, Mapping
 from typing import Any
 
 from msgspec import Struct
 
 from dolphin.report.venue import VenueTrade
 
-__all__ = ["DeskTotals", "Intent", "Leg", "Trip", "settle"]
+__all__ = ["DeskTotals", "Intent", "Leg", "Trip", "remember", "settle"]
+
+MOST_INTENTS = 200
+"""Orders that are remembered; those of trips under way always are. A fill later than so many orders is somebody else's position."""
 
 
 class Intent(Struct):
-    """Why an order exists, written down before it is sent. ``purpose``: ENTRY or EXIT; ``style``: market or maker.
+    """Why an order exists, written down before it is sent. ``purpose``: ENTRY, EXIT or STOP; ``style``: market, maker or stop.
 
     ``cancelling``: we asked for its cancellation; ``asked``: how often it was asked after in vain, ``alarm``: number of the next time;
     ``trades``: ids of its fills that are booked.
@@ -83,9 +86,9 @@ class Trip(Struct):
     """From the engine's entry until the venue is flat again. Quantities are unsigned; ``direction`` as in the engine.
 
     ``key``: how ids of its orders begin; ``last_close``: newest valid close of the asset; ``rest``: quantity of the entry that is still
-    to be filled; ``denied``: why no order was sent, or why the trip ended otherwise than by our exit. ``orders``: ids of all its
-    orders, ``working``: of the one under way; ``since``, ``patience``: from when to when (ns) maker orders are tried; ``paused``: an exit
-    has failed, the next bar tries again.
+    to be filled; ``denied``: why no order was sent, or why the trip ended otherwise than by our exit. ``orders``: ids of all its orders,
+    ``working``: of the one under way, ``stop``: of the protective one; ``since``, ``patience``: from when to when (ns) maker orders are
+    tried; ``paused``: an exit has failed, the next bar tries again.
     """
 
     symbol: str
@@ -105,6 +108,7 @@ class Trip(Struct):
     exit_attempts: int = 0
     orders: list[str] = []
     working: str = ""
+    stop: str = ""
     since: int = 0
     patience: int = 0
     paused: bool = False
@@ -137,6 +141,14 @@ class Trip(Struct):
         if purpose == "ENTRY":
             self.rest = self.rest - quantity if self.rest - quantity > 0.5 * self.step else 0.0
         self.exit_attempts = 0
+
+
+def remember(intents: dict[str, Intent], intent: Intent, under_way: Container[str]) -> None:
+    """Add an intent; of those that are not of a trip ``under_way`` the oldest are forgotten."""
+    intents[intent.client_order_id] = intent
+    if len(intents) > MOST_INTENTS:
+        for key in [key for key in intents if key not in under_way][: len(intents) - MOST_INTENTS]:
+            del intents[key]
 
 
 def settle(trip: Trip) -> VenueTrade:

@@ -62,5 +62,6 @@ def own_settings(tmp_path_factory: pytest.TempPathFactory) -> None:
     """Tests see no settings of the person who runs them, and keep their caches to themselves."""
     for name in [name for name in os.environ if name.startswith("DOLPHIN__")]:
         del os.environ[name]
+    os.environ["DOLPHIN_LOOPBACK_ONLY"] = "1"  # no test, and no child of one, speaks to an exchange but one on this machine
     os.environ["DOLPHIN__PATHS__CACHE"] = str(tmp_path_factory.mktemp("cache"))
     os.environ["DOLPHIN__PATHS__STATE"] = str(tmp_path_factory.mktemp("state"))

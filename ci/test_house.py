@@ -146,7 +146,15 @@ def test_nothing_is_left_for_later():
 
 @pytest.mark.parametrize(
     "command",
-    [["--help"], ["data", "--help"], ["journal", "--help"], ["backtest", "--help"], ["flows", "--help"], ["config", "show"]],
+    [
+        ["--help"],
+        ["data", "--help"],
+        ["journal", "--help"],
+        ["live", "--help"],
+        ["flows", "--help"],
+        ["backtest", "--help"],
+        ["config", "show"],
+    ],
     ids=" ".join,
 )
 def test_light_commands_import_nothing_heavy(command):

@@ -9,7 +9,7 @@ from msgspec import Meta, Struct
 
 from dolphin.errors import ConfigError
 
-__all__ = ["AlertsConfig", "FeedConfig", "GridConfig", "PaperConfig", "ServicesConfig", "SupervisionConfig"]
+__all__ = ["AlertsConfig", "FeedConfig", "GridConfig", "LiveConfig", "PaperConfig", "ServicesConfig", "SupervisionConfig"]
 
 
 class AlertsConfig(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -99,6 +99,27 @@ class FeedConfig(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     def chosen(self) -> tuple[str, ...]:
         """The symbols that are named."""
         return tuple(name.strip() for name in self.symbols.split(",") if name.strip())
+
+
+class LiveConfig(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """Orders with real money at Binance USDT-M. ``mode = live`` alone opens nothing: every gate of ``dolphin live check`` must hold."""
+
+    mode: Annotated[Literal["paper", "live"], Meta(description="live: orders go to the exchange once every gate holds")] = "paper"
+    url: Annotated[str, Meta(description="address of a demo exchange on 127.0.0.1 in the exchange's stead; empty: the exchange itself")] = (
+        ""
+    )
+    signers: Annotated[
+        str, Meta(description="public keys whose gate files count (`dolphin live key`), commas between; empty: nobody's")
+    ] = ""
+    gate_file: Annotated[str, Meta(description="signed gate file (`dolphin live sign`); empty: live_LANE.gate in the state folder")] = ""
+    key_file: Annotated[
+        str, Meta(description="file of mode 0600 with the exchange's key and secret; empty: DOLPHIN_BINANCE_KEY and DOLPHIN_BINANCE_SECRET")
+    ] = ""
+    paper_days: Annotated[int, Meta(ge=1, le=365, description="whole days on paper, the last one yesterday, without a blemish")] = 14
+    reconciliation: Annotated[
+        bool, Meta(description="orders and positions are compared with the exchange's, at the start and ever after")
+    ] = True
+    clock_skew_ms: Annotated[int, Meta(ge=1, le=5000, description="our clock and the exchange's may differ by, ms")] = 500
 
 
 class SupervisionConfig(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):

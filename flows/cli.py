@@ -18,6 +18,7 @@ from flows.cli_forewarner import forewarner_app
 from flows.cli_grid import add_grid_verbs
 from flows.cli_journal import journal_app
 from flows.cli_kill import add_kill_verbs
+from flows.cli_live import live_app
 from flows.cli_options import ConfigOption, SetOption, loaded_config
 from flows.cli_paper import add_paper_verb
 from flows.cli_posture import add_posture_verb
@@ -40,6 +41,7 @@ app.add_typer(data_app, name="data")
 app.add_typer(flows_app, name="flows")
 app.add_typer(forewarner_app, name="forewarner")
 app.add_typer(journal_app, name="journal")
+app.add_typer(live_app, name="live")
 app.add_typer(config_app, name="config")
 
 
