@@ -106,6 +106,12 @@ def test_processes_without_a_supervisor_are_not_called_ours(stage: Stage):
     assert {name: row.healthy for name, row in rows.items()} == {"paper": True, "scanner": False, "trader": False, "ob_stream": False}
     assert rows["trader"].state == "LEFT, not ours"
     assert "scanner has no fresh heartbeat" in texts(stage.read())
+    stage.beat("mc_forewarner", 15, age_s=90.0)
+    stage.beat("acb_processor", 16, status="loading")
+    stage.wall_ms += 3_000
+    now = stage.read()
+    assert "4 processes have no fresh heartbeat: scanner, trader, ob_stream, mc_forewarner" in texts(now)
+    assert "acb_processor" not in texts(now)
 
 
 def test_hostile_journals_are_counted_and_their_text_is_kept_as_text(stage: Stage):

@@ -13,6 +13,7 @@ from flows.dashboard.snapshot import Concern, LaneView, Level, Snapshot
 __all__ = ["concerns_of"]
 
 LATE_BARS: Final = 3
+FEW: Final = 3
 FEED_ILL: Final[dict[str, Level]] = {
     "stale": "critical",
     "clock_skew": "critical",
@@ -53,18 +54,25 @@ def _deployment(now: Snapshot, grid_lost: bool) -> Iterator[Concern]:
     if not now.grid.connected:
         halted = f" For more than {LOST_S:.0f} s: every trader halts." if grid_lost else ""
         yield _critical(f"The grid does not answer this page.{halted}", "dolphin status; dolphin logs grid")
-    for row in now.processes:
-        if row.healthy:
-            continue
-        if row.word == LOADING and row.pid:
-            yield _warning(f"{row.name} is loading.", f"dolphin logs {row.name}")
-            continue
-        why = "keeps crashing and was given up" if row.state == "FATAL" else "has no fresh heartbeat" if row.pid else f"is {row.state}"
-        yield _critical(f"{row.name} {why}.", f"dolphin logs {row.name}")
+    yield from _ill(now)
     for row in now.processes:
         if row.restarts and row.healthy:
             times = "once" if row.restarts == 1 else f"{row.restarts} times"
             yield Concern(level="info", text=f"{row.name} was restarted {times} since up.", do=f"dolphin logs {row.name}")
+
+
+def _ill(now: Snapshot) -> Iterator[Concern]:
+    """Processes that are not well; one sentence for many, for then they have one cause."""
+    loading = [row for row in now.processes if row.word == LOADING and row.pid and not row.healthy]
+    ill = [row for row in now.processes if not row.healthy and row not in loading]
+    for row in loading:
+        yield _warning(f"{row.name} is loading.", f"dolphin logs {row.name}")
+    if len(ill) > FEW:
+        yield _critical(f"{len(ill)} processes have no fresh heartbeat: {', '.join(row.name for row in ill)}.", "dolphin status")
+        return
+    for row in ill:
+        why = "keeps crashing and was given up" if row.state == "FATAL" else "has no fresh heartbeat" if row.pid else f"is {row.state}"
+        yield _critical(f"{row.name} {why}.", f"dolphin logs {row.name}")
 
 
 def _posture(now: Snapshot) -> Iterator[Concern]:
