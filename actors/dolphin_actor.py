@@ -21,7 +21,7 @@ from actors.data_types import DolphinSignal, Snapshot
 from actors.delivery import CLIENT
 from actors.desk_log import DeskLog
 from actors.orders import OrderDesk
-from actors.trip import Trip, settle
+from actors.trip import Intent, Trip, settle
 from dolphin.engine.nd import NDAlphaEngine
 from dolphin.engine.records import DayRows, table_rows
 from dolphin.errors import ConfigError, DolphinError
@@ -139,8 +139,9 @@ class DolphinActor(Strategy):
             "acb": self._pending_acb,
             "posture": self._pending_posture or self.posture,
         }
-        trips = [self.desk.trip, self.desk.refused, *self.desk.strays]
-        return {"engine": engine, "state": json.dumps(state).encode(), "trips": msgspec.json.encode(trips)}
+        trips, intents = [self.desk.trip, self.desk.refused, *self.desk.strays], list(self.desk.intents.values())
+        saved = {"trips": msgspec.json.encode(trips), "intents": msgspec.json.encode(intents)}
+        return {"engine": engine, "state": json.dumps(state).encode(), **saved}
 
     def on_load(self, state: dict[str, bytes]) -> None:
         """Go on from ``on_save``, in the stricter of the saved posture and the configured one; the rest of an entry is not sent again.
@@ -161,10 +162,7 @@ class DolphinActor(Strategy):
         desk.safe_reason, desk.queued = values["safe"], values["queued"]
         desk.trip, desk.refused = trips[:2]
         desk.strays = [trip for trip in trips[2:] if trip is not None]
-        for trip in (desk.trip, *desk.strays):
-            if trip is not None:
-                trip.rest = 0.0
-                desk.active.add(trip.symbol)
+        desk.remembered(msgspec.json.decode(state["intents"], type=list[Intent]))
 
     def on_data(self, data: Data) -> None:
         if type(data) is not Snapshot:

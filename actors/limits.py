@@ -14,7 +14,8 @@ from enum import StrEnum
 from typing import Any
 
 from nautilus_trader.model.currencies import USDT
-from nautilus_trader.model.identifiers import InstrumentId, Venue
+from nautilus_trader.model.enums import OrderStatus
+from nautilus_trader.model.identifiers import ClientOrderId, InstrumentId, Venue
 from nautilus_trader.model.instruments import Instrument
 from nautilus_trader.trading.strategy import Strategy
 
@@ -103,6 +104,12 @@ class VenueView:
         if quote is None or quote.ts_event < since:
             return math.nan
         return 0.5 * float(quote.bid_price.as_double() + quote.ask_price.as_double())
+
+    def follow(self, client_order_id: str, symbol: str, selling: bool) -> None:
+        """Move a maker order to the touch."""
+        order, touch = self.strategy.cache.order(ClientOrderId(client_order_id)), self.touch(symbol, selling)
+        if order is not None and touch is not None and order.status == OrderStatus.ACCEPTED and order.price != touch:
+            self.strategy.modify_order(order, price=touch)
 
     def touch(self, symbol: str, selling: bool, since: int = 0) -> Any | None:
         """Price at which a resting order would be first, None without a quote ``since`` (ns)."""

@@ -8,7 +8,7 @@ sent, loudly, until an operator releases it; exits go on. A fill that comes when
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from nautilus_trader.common.events import TimeEvent
@@ -22,7 +22,7 @@ from actors.answers import Answers, cancel_again
 from actors.desk_log import DeskLog
 from actors.limits import Denial, OrderLimits, VenueView, order_quantity
 from actors.protection import Protection
-from actors.trip import DeskTotals, Intent, Trip, remember
+from actors.trip import DeskTotals, Intent, Intents, Trip
 from dolphin.config import VenueConfig
 
 __all__ = ["MOST_EXIT_ATTEMPTS", "OrderDesk"]
@@ -56,7 +56,7 @@ class OrderDesk:
         """The engine's open position, when no order was sent for it."""
         self.queued: dict[str, Any] | None = None
         """The engine's open position, when its entry waits for the exit before it."""
-        self.intents: dict[str, Intent] = {}
+        self.intents = Intents()
         self.halted: set[str] = set()
         self.active: set[str] = set()
         """Symbols whose quotes are needed: an order or a position is there."""
@@ -120,7 +120,7 @@ class OrderDesk:
         if intent is None:
             self._drive(trip)
         elif intent.style == "maker" and not intent.cancelling:
-            self._follow(intent)
+            self.view.follow(intent.client_order_id, intent.symbol, intent.side == "SELL")
 
     def on_filled(self, event: OrderFilled) -> None:
         """A fill: book it once, whatever the order's state was thought to be."""
@@ -146,6 +146,15 @@ class OrderDesk:
         self.totals.funding += amount
         if self.trip is not None and self.trip.symbol == symbol:
             self.trip.funding += amount
+
+    def remembered(self, intents: Sequence[Intent]) -> None:
+        """Trips and ``intents`` of an earlier life are set: the rest of an entry is not sent again; an order that Nautilus no longer knows
+        is under way no more, but a fill of it is still ours."""
+        self.intents = Intents((intent.client_order_id, intent) for intent in intents)
+        for trip in self._trips():
+            order = self.strategy.cache.order(ClientOrderId(trip.working)) if trip.working else None
+            trip.rest, trip.working = 0.0, trip.working if order is not None and not order.is_closed else ""
+            self.active.add(trip.symbol)
 
     def flatten(self) -> None:
         """Close what is held, and want no more of it; the engine's own exit settles it later."""
@@ -178,7 +187,7 @@ class OrderDesk:
 
     def submit(self, order: Any, intent: Intent) -> None:
         """Write an order down, then send it."""
-        remember(self.intents, intent, {key for trip in self._trips() for key in trip.orders})
+        self.intents.add(intent, {key for trip in self._trips() for key in trip.orders})
         self.totals.orders += 1
         self.limits.sent(intent.ts)
         self.log.sent(intent)
@@ -359,15 +368,6 @@ class OrderDesk:
             intent.cancelling, intent.asked = True, 0
             self._answers.expect(intent)
             self.strategy.cancel_order(order)
-
-    def _follow(self, intent: Intent) -> None:
-        """Move a maker order to the touch."""
-        order = self.strategy.cache.order(ClientOrderId(intent.client_order_id))
-        touch = self.view.touch(intent.symbol, intent.side == "SELL")
-        if order is None or touch is None or order.status != OrderStatus.ACCEPTED:
-            return
-        if order.price != touch:
-            self.strategy.modify_order(order, price=touch)
 
     def _on_patience(self, event: TimeEvent) -> None:
         if self.trip is not None and self.trip.patience and event.ts_event >= self.trip.patience:

@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Container, Mapping
+from collections.abc import Mapping, Set
 from typing import Any
 
 from msgspec import Struct
 
 from dolphin.report.venue import VenueTrade
 
-__all__ = ["DeskTotals", "Intent", "Leg", "Trip", "remember", "settle"]
-
-MOST_INTENTS = 200
-"""Orders that are remembered; those of trips under way always are. A fill later than so many orders is somebody else's position."""
+__all__ = ["DeskTotals", "Intent", "Intents", "Leg", "Trip", "settle"]
 
 
 class Intent(Struct):
@@ -34,6 +31,18 @@ class Intent(Struct):
     asked: int = 0
     alarm: int = 0
     trades: list[str] = []
+
+
+class Intents(dict[str, Intent]):
+    """Orders by id, the newest 200; those under way always. A fill that comes later than that is somebody else's position."""
+
+    MOST = 200
+
+    def add(self, intent: Intent, under_way: Set[str]) -> None:
+        """Remember ``intent``; the oldest goes that is not ``under_way``."""
+        self[intent.client_order_id] = intent
+        for key in [key for key in self if key not in under_way][: max(0, len(self) - self.MOST)]:
+            del self[key]
 
 
 class DeskTotals(Struct):
@@ -141,14 +150,6 @@ class Trip(Struct):
         if purpose == "ENTRY":
             self.rest = self.rest - quantity if self.rest - quantity > 0.5 * self.step else 0.0
         self.exit_attempts = 0
-
-
-def remember(intents: dict[str, Intent], intent: Intent, under_way: Container[str]) -> None:
-    """Add an intent; of those that are not of a trip ``under_way`` the oldest are forgotten."""
-    intents[intent.client_order_id] = intent
-    if len(intents) > MOST_INTENTS:
-        for key in [key for key in intents if key not in under_way][: len(intents) - MOST_INTENTS]:
-            del intents[key]
 
 
 def settle(trip: Trip) -> VenueTrade:

@@ -112,7 +112,7 @@ def run_out(world: World, seconds: float = 600.0) -> None:
         scanners = [r.service for r in world.runners if r.service.name == "scanner"]
         done = all(s.status == "ended" for s in scanners)
         head = scanners[0].context.journal.head()[0] if scanners else 0
-        return done and all(t.lane.seq == head for t in traders)
+        return done and all(t._log.seq == head and not t._queue for t in traders)
 
     world.run(seconds, until=over)
     assert over(), "the replay did not end"

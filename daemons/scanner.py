@@ -123,6 +123,7 @@ class ScannerService(Service):
         else:
             text = f"{date} has {scan.done} bars and is not whole: its table stays partial"
             self.context.alert(AlertKind.FEED_GAP, Severity.WARNING, date, text)
+        self.context.journal.rotate(self.context.clock.wall_ms())
         scan.follow()
         if source.symbols != symbols:
             at = day_start(date) + DAY_MS

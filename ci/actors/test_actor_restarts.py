@@ -27,7 +27,7 @@ from actors.backtest import VenueBacktest
 from actors.config import DolphinActorConfig
 from actors.data_types import Snapshot
 from actors.dolphin_actor import DolphinActor
-from actors.trip import Leg, Trip
+from actors.trip import Intent, Leg, Trip
 from dolphin.config import EngineConfig
 from dolphin.engine.costs import FundingSeries
 from dolphin.engine.nd import NDAlphaEngine
@@ -190,3 +190,14 @@ def test_a_position_that_appears_at_the_venue_while_the_lane_is_flat_is_noticed_
     assert built.actor.desk.safe_reason.startswith("POSITION_MISMATCH BTCUSDT: venue 0.01, ours 0")
     assert built.actor.desk.totals.denied == {"SAFE_MODE": 1}
     assert math.isclose(built.actor.engine.capital, 25_000.0)
+
+
+def test_orders_of_an_earlier_life_are_known_and_none_is_under_way_any_more():
+    """Nautilus keeps no orders through a restart: what was under way is not waited for, a late fill of it is still ours."""
+    first, second = DolphinActor(DolphinActorConfig()), DolphinActor(DolphinActorConfig())
+    intent = Intent("BLUE-60000-1", "ENTRY", "ADAUSDT", "SELL", 2.0, 5.0, 60_000, "market")
+    first.desk.intents["BLUE-60000-1"] = intent
+    first.desk.trip = Trip("ADAUSDT", -1, 2.0, 5.0, 3, 1.0, Leg(), Leg(), rest=2.0, orders=["BLUE-60000-1"])
+    second.on_load(first.on_save())
+    assert second.desk.intents == {"BLUE-60000-1": intent}
+    assert (second.desk.trip.rest, second.desk.trip.working, second.desk.trip.orders) == (0.0, "", ["BLUE-60000-1"])

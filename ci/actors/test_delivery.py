@@ -173,3 +173,11 @@ def test_every_fill_of_a_run_is_exactly_the_quote_of_its_bar():
         assert abs(fill.last_px.as_double() - close * (1 + side * 2e-4)) < float(instrument.price_increment) * 1.001
         assert side * (fill.last_px.as_double() - close) > 0.0
     built.close()
+
+
+def test_only_a_backtest_that_wants_it_lets_prices_drift_while_an_order_is_under_way():
+    """Half a bar under way, half of the way to the next close; a paper lane, which cannot know it, has the close."""
+    bars = [rows((100.0, 1.0), (110.0, 1.0))]
+    still, moved = (quotes(delivery({"BTCUSDT"}, latency_ms=29_999.0, drift=drift).chunks(bars))[0] for drift in (False, True))
+    assert (still.bid_price.as_double(), still.ask_price.as_double()) == (99.9, 100.1)
+    assert (moved.bid_price.as_double(), moved.ask_price.as_double()) == (104.9, 105.1)

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from actors.trip import DeskTotals, Intent, Leg, Trip, settle
+from actors.trip import DeskTotals, Intent, Intents, Leg, Trip, settle
 from dolphin.report.venue import PARTS
 
 prices = st.floats(1e-4, 1e5)
@@ -140,3 +140,11 @@ def test_totals_of_a_round_trip_are_its_cash_flow() -> None:
     totals.add(2.0, 90.0, 0.1, False)
     assert (totals.fills, totals.cash, totals.fees) == (2, 20.0, 0.2)
     assert DeskTotals().denied is not DeskTotals().denied
+
+
+def test_orders_are_remembered_up_to_a_bound_and_those_under_way_always():
+    intents, under_way = Intents(), {"BLUE-1-1"}
+    for k in range(1, 1000):
+        intents.add(Intent(f"BLUE-{k}-1", "ENTRY", "BTCUSDT", "SELL", 1.0, 100.0, k, "market"), under_way)
+    assert len(intents) == Intents.MOST
+    assert list(intents)[:2] == ["BLUE-1-1", f"BLUE-{1000 - Intents.MOST + 1}-1"]
