@@ -23,9 +23,10 @@ from dolphin.errors import MalformedFile
 from dolphin.grid.client import HazelcastGrid
 from dolphin.grid.maps import CONTROL, FEATURES, SAFETY, AcbBoost, Kill, PostureRecord, fields
 from dolphin.storage.journal import JournalReader, Kind, Record, journal_path
+from dolphin.storage.replay import read_replay, write_replay
 from dolphin.storage.state import StateFolder
 from dolphin.types import Posture
-from flows.lane_now import lane_now
+from flows.paper_watch import held_of
 from flows.processes import ours
 from flows.services import SERVICES, member_services
 from flows.supervision import Plan, down, up
@@ -89,6 +90,12 @@ class PrefectStage:
         self.until(lambda: self.pid() == 0, 15)
         self.grid = HazelcastGrid(self.settings.grid, "stage", wait=True)
 
+    def midnight(self) -> None:
+        """The market's clock is a day later for whoever starts from now on."""
+        replay = read_replay(self.state.replay)
+        assert replay is not None
+        write_replay(self.state.replay, msgspec.structs.replace(replay, started_monotonic=replay.started_monotonic - 86_400 / replay.speed))
+
     def all_clear(self) -> None:
         """What the other services would say, now."""
         wall, ones = time.time_ns() // 1_000_000, {f"cat{i}": 1.0 for i in range(1, 6)}
@@ -125,10 +132,9 @@ class PrefectStage:
         found = httpx.get(f"{self.api}/artifacts/{key}/latest", timeout=10)
         return found.json() if found.status_code == 200 else None
 
-    def held(self) -> Any:
-        """The open position of the lane, None when it is flat."""
-        now = lane_now(self.state.journals, "BLUE", self.settings.engine.max_hold_bars)
-        return now.position if now is not None else None
+    def held(self) -> dict[str, float]:
+        """What the lane's venue holds."""
+        return held_of(self.state, "BLUE")
 
     def pid(self) -> int:
         return self.supervisor.processes()["trader"].pid

@@ -60,7 +60,7 @@ class Wish(StrEnum):
 
     GO_ON = ""
     STOP = "the run was cancelled"
-    LEAVE = "nobody waits for this session any more: the lane goes on without it"
+    LEAVE = "the runner of this session is gone"
 
 
 def paper_trade(
@@ -126,8 +126,8 @@ class PaperSession:
                     self.why = Wish.STOP.value
                     return
                 if wish is Wish.LEAVE:
-                    self.keep = True
-                    raise Unavailable(f"the runner of this session is gone; {self.job.lane} goes on, and the next session adopts it")
+                    self.why, self.keep = Wish.LEAVE.value, True
+                    raise Unavailable(f"{self.why}; the next session adopts {self.job.lane}")
                 if self._over(watch):
                     return
                 for day in watch.new_days():
@@ -196,7 +196,7 @@ class PaperSession:
         self._said = said
 
     def _up(self) -> None:
-        """`dolphin up` in a process of its own; when it does not come to its end, nothing of it is left."""
+        """`dolphin up` in a process of its own. One that fails leaves nothing behind, and neither does one that we interrupt."""
         job, feed = self.job, self.job.loaded().settings.feed
         given = {"--config": job.config, "--replay": job.replay, "--speed": "" if feed.exchange or feed.url else f"{job.speed:g}"}
         flags = [word for name, value in given.items() if value for word in (name, value)]
@@ -208,7 +208,7 @@ class PaperSession:
                 self.tell(line.strip())
             code = child.wait()
         finally:
-            if code != 0:
+            if code is None:
                 with _undisturbed():
                     child.kill()
                     child.wait()

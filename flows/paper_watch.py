@@ -20,12 +20,14 @@ from flows.lane_now import lane_now
 from flows.supervision import beats_of
 from flows.supervisor import Supervisor
 
-__all__ = ["DAY_COLUMNS", "LaneHealth", "LaneWatch", "lane_words"]
+__all__ = ["DAY_COLUMNS", "LaneHealth", "LaneWatch", "held_of", "lane_words"]
 
 LATE_S: Final = 15.0
 """A heartbeat older than this is late: three were missed."""
 SILENT_S: Final = 60.0
 """The scanner's journal grows and the lane's has not for so long."""
+EXACT: Final = 1e-9
+"""A net quantity below this share of what was traded is rounding."""
 DAY_COLUMNS: Final = ("date", "bars", "pnl", "honest_pnl", "capital", "honest_capital", "posture", "mc_status")
 """Of a day's record, beside the number of its trades."""
 
@@ -133,9 +135,26 @@ class LaneWatch:
 
 
 def lane_words(state: StateFolder, settings: Settings, lane: str) -> tuple[str, dict[str, Any]]:
-    """Where a lane stands, in one line and as facts, from its journal."""
-    now = lane_now(state.journals, lane, settings.engine.max_hold_bars)
+    """Where a lane stands, in one line and as facts, from its journal. What it holds is what the venue has filled."""
+    now, held = lane_now(state.journals, lane, settings.engine.max_hold_bars), held_of(state, lane)
     if now is None:
-        return f"{lane}: no bar yet", {"lane": lane, "bars": False}
-    held = "flat" if now.position is None else f"holding {now.position.get('asset', 'a position')}"
-    return f"{lane}: {held}, equity {now.equity:,.2f} USDT, {now.trades} trades", now.to_dict()
+        return f"{lane}: no bar yet", {"lane": lane, "bars": False, "held": held}
+    holding = ", ".join(f"{quantity:+g} {symbol}" for symbol, quantity in held.items())
+    words = f"{lane}: {f'holding {holding}' if held else 'flat'}, equity {now.equity:,.2f} USDT, {now.trades} trades"
+    return words, {**now.to_dict(), "held": held}
+
+
+def held_of(state: StateFolder, lane: str) -> dict[str, float]:
+    """Net quantity by symbol of all fills in a lane's journal: long above 0, short below."""
+    net: dict[str, float] = {}
+    turned: dict[str, float] = {}
+    try:
+        with JournalReader(journal_path(state.journals, f"trader_{lane.lower()}")) as journal:
+            for record in journal.records(Kind.ORDER_EVENT):
+                if record.payload["event"] == "filled":
+                    symbol, quantity = record.payload["symbol"], record.payload["quantity"]
+                    net[symbol] = net.get(symbol, 0.0) + (quantity if record.payload["side"] == "BUY" else -quantity)
+                    turned[symbol] = turned.get(symbol, 0.0) + quantity
+    except DolphinError:  # not there, or not readable while it is being made
+        return {}
+    return {symbol: quantity for symbol, quantity in net.items() if abs(quantity) > EXACT * turned[symbol]}

@@ -6,6 +6,7 @@ import importlib.util
 import inspect
 import json
 import os
+import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -146,3 +147,12 @@ def test_schedules_are_listed_without_a_server_and_serving_needs_one(tmp_path):
     status = dolphin(tmp_path, "server", "status")
     assert (status.returncode, status.stdout.strip()) == (1, "not running")
     assert dolphin(tmp_path, "server", "stop").stdout.strip() == "was not running"
+
+
+def test_a_server_refuses_a_port_that_somebody_else_has(tmp_path):
+    with socket.socket() as other:
+        other.bind(("127.0.0.1", 0))
+        other.listen()
+        done = dolphin(tmp_path, "server", "start", "--port", str(other.getsockname()[1]))
+    assert (done.returncode, "is taken, and not by this deployment's Prefect server" in done.stderr) == (4, True)
+    assert not (tmp_path / "state" / "prefect" / "prefect.db").exists()

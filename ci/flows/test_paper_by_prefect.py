@@ -21,7 +21,7 @@ pytest.importorskip("prefect", reason="Prefect is not installed: pip install 'do
 @pytest.fixture
 def stage(importable: None, tmp_path: Path) -> Iterator[PrefectStage]:
     """Server and deployments up; the lane's processes wait for a session."""
-    made = PrefectStage(tmp_path, write_market(tmp_path / "market", 1440, 1440), speed=1800.0, on_stop="flatten")
+    made = PrefectStage(tmp_path, write_market(tmp_path / "market", 1440, 1440), speed=600.0, on_stop="flatten")
     try:
         made.state.made()
         made.start_server()
@@ -43,7 +43,8 @@ def test_a_lane_runs_by_prefect_is_cancelled_within_10_seconds_and_goes_on_in_th
     run = re.search(r"UUID: (\S+)", asked.stdout).group(1)
     assert stage.until(lambda: stage.run_state(run) == "RUNNING" and stage.pid(), 60), asked.stdout + asked.stderr
     first = stage.pid()
-    assert stage.until(lambda: stage.bars() >= 20, 60)
+    assert stage.until(lambda: stage.bars() >= 20 and stage.held(), 60)
+    stage.supervisor.stop("scanner")  # the market stands still: what follows may take its time
 
     second = stage.run()
     by_hand = stage.dolphin("flows", "run", "paper-trade/blue")
@@ -51,19 +52,19 @@ def test_a_lane_runs_by_prefect_is_cancelled_within_10_seconds_and_goes_on_in_th
     assert stage.until(lambda: stage.run_state(second) == "CANCELLED", 30)
     assert stage.pid() == first
 
-    assert stage.until(stage.held, 30)
     cancelled = stage.prefect("flow-run", "cancel", run)
     began = time.monotonic()
     assert cancelled.returncode == 0, cancelled.stderr
     assert stage.until(lambda: stage.pid() == 0, 20)
     assert time.monotonic() - began < 10.0
     assert stage.until(lambda: stage.run_state(run) == "CANCELLED", 30)
-    assert stage.held() is None
+    assert stage.held() == {}
     assert stage.records(Kind.STOPPED)[-1].payload["exit_code"] == 0
-    assert [record.kind for record in tail(stage, 2)] == [Kind.SNAPSHOT, Kind.STOPPED]
+    assert (flattened(stage), stage.pid()) == ("FLATTEN", 0)
 
+    stage.midnight()
     third = stage.run()
-    assert stage.until(lambda: stage.pid(), 30)
+    assert stage.until(lambda: stage.pid(), 60)
     assert stage.pid() != first
     assert stage.until(lambda: stage.records(Kind.DAY_RESULT), 60)
     assert stage.records(Kind.RECOVERED)[-1].payload["reason"].endswith("come out as they were")
@@ -82,6 +83,6 @@ def test_a_lane_runs_by_prefect_is_cancelled_within_10_seconds_and_goes_on_in_th
     assert blue["last_run"] == "COMPLETED"
 
 
-def tail(stage: PrefectStage, count: int) -> list:
-    with JournalReader(journal_path(stage.state.journals, "trader_blue")) as journal:
-        return journal.tail(count)
+def flattened(stage: PrefectStage) -> str:
+    """Why the lane's last order was sent."""
+    return stage.records(Kind.ORDER_INTENT)[-1].payload["reason"]

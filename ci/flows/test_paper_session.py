@@ -138,7 +138,7 @@ def test_a_killed_session_leaves_the_lane_to_the_next_which_sigterm_stops_within
 def test_a_session_whose_starter_is_gone_leaves_the_lane_alone(deployed):
     deployed.trade(keep=True)
     lane = deployed.pid()
-    with pytest.raises(Unavailable, match="the next session adopts it"):
+    with pytest.raises(Unavailable, match="the next session adopts BLUE"):
         paper_trade(PaperJob(), deployed.told.append, deployed.reports.append, lambda: Wish.LEAVE)
     assert deployed.pid() == lane > 0
     FileLock(deployed.plan.state.processes / "paper_blue.lock", "test").release()
