@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 from importlib.metadata import version
@@ -61,11 +61,14 @@ class VenueBacktest:
         funding: FundingSeries | None = None,
         nd: NDAlphaEngine | None = None,
         postures: PostureSource | None = None,
+        state: Mapping[str, Any] | None = None,
     ) -> VenueBacktest:
         """Engine, venue, instruments and actor; ``nd``: an ND engine with layers attached; ``postures``: asked on every bar.
 
-        ``days``: ascending, with times; prices of the first bars choose default instruments.
+        ``days``: ascending, with times; prices of the first bars choose default instruments. ``state``: of a paper lane's venue, to go
+        on from: its ``balance`` and the ``prices`` that chose its instruments.
         """
+        known = state or {}
         # a simulated venue always answers, but not before its next quote
         config = msgspec.structs.replace(config, orders=msgspec.structs.replace(config.orders, ack_timeout_s=86_400.0))
         engine = BacktestEngine(BacktestEngineConfig(trader_id="DOLPHIN-001", logging=LoggingConfig(bypass_logging=True)))
@@ -76,13 +79,13 @@ class VenueBacktest:
             venue=Venue(config.orders.name),
             oms_type=OmsType.NETTING,
             account_type=AccountType.MARGIN,
-            starting_balances=[Money(config.engine.start_capital, USDT)],
+            starting_balances=[Money.from_str(known["balance"]) if "balance" in known else Money(config.engine.start_capital, USDT)],
             default_leverage=LEVERAGE,
             latency_model=LatencyModel(base_latency_nanos=int(config.orders.latency_ms * MS)),
             modules=modules,
             bar_execution=False,
         )
-        instruments = perpetuals(first_prices(days), config.orders.name)
+        instruments = perpetuals(first_prices(days) | dict(known.get("prices", {})), config.orders.name)
         for instrument in instruments.values():
             engine.add_instrument(instrument)
         delivery = Delivery(instruments, actor.desk.active, config.orders)

@@ -6,9 +6,14 @@ from collections.abc import Iterable
 from nautilus_trader.core.data import Data
 from nautilus_trader.model.custom import customdataclass
 
+from dolphin.lane.inputs import Inputs
+from dolphin.lane.scan_log import ScannedBar
 from dolphin.types import Array
 
 __all__ = ["DolphinSignal", "Marker", "Snapshot", "Universe"]
+
+
+type Told = tuple[ScannedBar, Inputs]
 
 
 class Universe(tuple[str, ...]):
@@ -28,10 +33,13 @@ class Snapshot(Data):
     ``ts_event`` is the bar's close, ns UTC. ``assets`` is one object for as long as the universe stays the same.
     """
 
-    __slots__ = ("_ts", "assets", "closes", "v50", "v750", "vel_div")
+    __slots__ = ("_ts", "assets", "closes", "told", "v50", "v750", "vel_div")
 
-    def __init__(self, ts: int, assets: tuple[str, ...], closes: Array, signal: tuple[float, float, float]) -> None:
-        """``signal`` = (vel_div, v50, v750), NaN = unknown."""
+    def __init__(
+        self, ts: int, assets: tuple[str, ...], closes: Array, signal: tuple[float, float, float], told: Told | None = None
+    ) -> None:
+        """``signal`` = (vel_div, v50, v750), NaN = unknown; ``told``: the scanner's record and what a lane is told on it."""
+        self.told = told
         self._ts, self.closes = ts, closes
         self.assets = assets if type(assets) is Universe else Universe(assets)
         self.vel_div, self.v50, self.v750 = signal

@@ -12,13 +12,14 @@ import numpy as np
 from nautilus_trader.core.data import Data
 from nautilus_trader.model.data import Bar, BarType, DataType, InstrumentStatus, QuoteTick
 from nautilus_trader.model.enums import MarketStatusAction
-from nautilus_trader.model.events import OrderFilled
+from nautilus_trader.model.events import OrderEvent, OrderFilled
 from nautilus_trader.trading.strategy import Strategy
 
 from actors.bars import BarAssembler
 from actors.config import LANES, DolphinActorConfig
 from actors.data_types import DolphinSignal, Snapshot
 from actors.delivery import CLIENT
+from actors.desk_log import DeskLog
 from actors.orders import OrderDesk
 from actors.trip import Trip, settle
 from dolphin.engine.nd import NDAlphaEngine
@@ -29,9 +30,9 @@ from dolphin.grid.port import GridPort, pnl_map
 from dolphin.report.venue import VenueTrade
 from dolphin.storage.day_table import read_day
 from dolphin.storage.schema import date_of
-from dolphin.types import Posture
+from dolphin.types import BarResult, Posture
 
-__all__ = ["DolphinActor", "PostureSource"]
+__all__ = ["Decider", "DolphinActor", "PostureSource"]
 
 MS = 1_000_000
 LONGEST_GAP = 3
@@ -46,6 +47,9 @@ HALTED = (
 NO_ROWS = DayRows((), np.empty((0, 0)), np.empty(0), np.empty(0), np.empty(0), np.empty(0, dtype=np.int64))
 
 
+type Decider = Callable[[Snapshot], BarResult]
+"""A lane outside: takes a bar in, keeps its own day, posture and engine."""
+
 type PostureSource = Callable[[int], str | None]
 """Posture of the bar that closes at these ms; None = cannot be said."""
 
@@ -59,16 +63,19 @@ class DolphinActor(Strategy):
         engine: NDAlphaEngine | None = None,
         grid: GridPort | None = None,
         postures: PostureSource | None = None,
+        decide: Decider | None = None,
+        log: DeskLog | None = None,
     ) -> None:
-        """``engine`` with layers attached already (default: a bare one from the configuration); ``grid``: where results go; ``postures``:
-        asked before every bar of a stream (default: postures are told by ``_on_posture_event``).
+        """``engine`` with layers attached already (default: a bare one); ``grid``: where results go; ``postures``: asked before every bar
+        of a stream (default: told by ``_on_posture_event``); ``decide`` in the stead of ``engine``; ``log`` hears of every order.
         """
         super().__init__(config)
         _check(config)
         self.direction = LANES[config.lane]
         self.engine = engine if engine is not None else NDAlphaEngine(config.engine)
         self.grid = grid if grid is not None else EmbeddedGrid()
-        self.desk = OrderDesk(self, config.orders, self._settled)
+        self.log_of_orders = log if log is not None else DeskLog()
+        self.desk = OrderDesk(self, config.orders, self._settled, self.log_of_orders)
         self.trades: list[VenueTrade] = []
         """Both ledgers of every trade that the engine has closed."""
         self.signals: list[DolphinSignal] = []
@@ -80,7 +87,7 @@ class DolphinActor(Strategy):
         self._assembler = BarAssembler(config.universe, config.bar_seconds) if config.source == "bars" else None
         self._pending_acb: tuple[float, float] | None = None
         self._pending_posture: str | None = None
-        self._postures = postures
+        self._postures, self._outside = postures, decide
         self._processed_dates: set[str] = set()
         self._unpublished: dict[str, dict[str, Any]] = {}
         self._stopped: tuple[bytes, int] | None = None
@@ -115,8 +122,9 @@ class DolphinActor(Strategy):
         """
         for topic, handler in self._topics():
             self.msgbus.unsubscribe(topic, handler)
-        self._stopped = self.engine.snapshot(), self._day
-        self._end_day()
+        if self._outside is None:
+            self._stopped = self.engine.snapshot(), self._day
+            self._end_day()
 
     def on_save(self) -> dict[str, bytes]:
         """The engine, the order desk's trips, what other threads have said and the dates that are done."""
@@ -163,8 +171,8 @@ class DolphinActor(Strategy):
             return
         if self.config.mode == "day":
             self._on_date(date_of(data.ts_event // MS - 1))
-        else:
-            self._on_snapshot(data)
+            return
+        self._on_snapshot(data)
 
     def on_bar(self, bar: Bar) -> None:
         if self.config.mode == "day":
@@ -180,20 +188,28 @@ class DolphinActor(Strategy):
         symbol = data.instrument_id.symbol.value.removesuffix("-PERP")
         (self.desk.halted.add if data.action in HALTED else self.desk.halted.discard)(symbol)
 
+    def on_order_accepted(self, event: OrderEvent) -> None:
+        self.log_of_orders.heard(event)
+
     def on_order_filled(self, event: OrderFilled) -> None:
+        self.log_of_orders.heard(event)
         self.desk.on_filled(event)
 
     def on_order_rejected(self, event: Any) -> None:
-        self.desk.on_ended(event.client_order_id, rejected=True, post_only=event.due_post_only)
+        self._on_ended(event, rejected=True, post_only=event.due_post_only)
 
     def on_order_denied(self, event: Any) -> None:
-        self.desk.on_ended(event.client_order_id, rejected=True)
+        self._on_ended(event, rejected=True)
 
     def on_order_canceled(self, event: Any) -> None:
-        self.desk.on_ended(event.client_order_id, rejected=False)
+        self._on_ended(event, rejected=False)
 
     def on_order_expired(self, event: Any) -> None:
-        self.desk.on_ended(event.client_order_id, rejected=False)
+        self._on_ended(event, rejected=False)
+
+    def _on_ended(self, event: Any, *, rejected: bool, post_only: bool = False) -> None:
+        self.log_of_orders.heard(event)
+        self.desk.on_ended(event.client_order_id, rejected=rejected, post_only=post_only)
 
     def _on_acb_event(self, payload: str | bytes | Mapping[str, Any]) -> None:
         """From any thread: parse, check, keep the newest pair. The engine is told at the next bar."""
@@ -239,6 +255,20 @@ class DolphinActor(Strategy):
             self.gaps.append((self._last_ts, ts))
             self.log.warning(f"no bar for {(ts - self._last_ts) / 1e9:g} s before {ts}")
         self._last_ts = ts
+        result = self._outside(tick) if self._outside is not None else self._decide(tick)
+        desk = self.desk
+        if not desk.idle:
+            desk.on_bar(self._held_closes(tick))
+        if result.exit is not None:
+            self._signal("EXIT", result.exit, ts)
+            desk.leave(result.exit)
+        elif result.entry is not None:
+            self._signal("ENTRY", result.entry, ts)
+            desk.enter(result.entry)
+
+    def _decide(self, tick: Snapshot) -> BarResult:
+        """The engine's own day: posture, boost and universe reach it before the bar does."""
+        ts = tick.ts_event
         self._ask_posture(ts // MS)
         day = (ts - 1) // 86_400_000_000_000
         if day != self._day:
@@ -248,16 +278,7 @@ class DolphinActor(Strategy):
         if tick.assets is not self._assets:
             self._assets = tick.assets
             self.engine.set_universe(tick.assets)
-        desk = self.desk
-        if not desk.idle:
-            desk.on_bar(self._held_closes(tick))
-        result = self.engine.process_row(tick.closes, tick.vel_div, tick.v50, tick.v750, ts // MS)
-        if result.exit is not None:
-            self._signal("EXIT", result.exit, ts)
-            desk.leave(result.exit)
-        elif result.entry is not None:
-            self._signal("ENTRY", result.entry, ts)
-            desk.enter(result.entry)
+        return self.engine.process_row(tick.closes, tick.vel_div, tick.v50, tick.v750, ts // MS)
 
     def _held_closes(self, tick: Snapshot) -> dict[str, float]:
         names = {trip.symbol for trip in (self.desk.trip, self.desk.refused, *self.desk.strays) if trip is not None}
@@ -327,12 +348,16 @@ class DolphinActor(Strategy):
         values["price"] = float(record["exit_price"] if action == "EXIT" else record["entry_price"])
         values |= {"symbol": record["asset"], "direction": int(record["direction"]), "reason": str(record.get("reason", ""))}
         signal = DolphinSignal(ts, ts, lane=self.config.lane, action=action, **values)
-        self.signals.append(signal)
+        self.signals += [signal] if self._outside is None else []
         self.publish_data(DataType(DolphinSignal), signal)
 
     def _settled(self, trip: Trip) -> None:
-        if trip.model_trade is not None:
-            self.trades.append(settle(trip))
+        if trip.model_trade is None:
+            return
+        trade = settle(trip)
+        self.log_of_orders.settled(trade)
+        if self._outside is None:
+            self.trades.append(trade)
 
 
 def parse_acb(payload: str | bytes | Mapping[str, Any]) -> tuple[float, float]:

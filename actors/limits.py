@@ -51,6 +51,10 @@ class OrderLimits:
         """Note an order sent at ``ts`` (ns)."""
         self._sent.append(ts)
 
+    def recent(self, ts: int) -> list[int]:
+        """When orders of the last minute before ``ts`` (ns) were sent."""
+        return [sent for sent in self._sent if sent > ts - MINUTE_NS]
+
     def deny(self, ts: int, quantity: float, close: float, equity: float, bounds: tuple[float, float], quote: float) -> Denial | None:
         """First limit that an entry of ``quantity`` at ``close`` (USDT) would break at ``ts`` (ns), or None.
 
@@ -94,6 +98,13 @@ class VenueView:
         if quote is None or quote.ts_event < since:
             return math.nan
         return 0.5 * float(quote.bid_price.as_double() + quote.ask_price.as_double())
+
+    def touch(self, symbol: str, selling: bool, since: int = 0) -> Any | None:
+        """Price at which a resting order would be first, None without a quote ``since`` (ns)."""
+        quote = self.strategy.cache.quote_tick(InstrumentId.from_str(f"{symbol}-PERP.{self.venue}"))
+        if quote is None or quote.ts_event < since:
+            return None
+        return quote.ask_price if selling else quote.bid_price
 
     def equity(self) -> float:
         """Balance of the account, USDT; 0 without one."""

@@ -1,9 +1,8 @@
 """Order desk of one lane: the engine's entries and exits become orders, and what the venue really did is kept beside them.
 
 At most one round trip (``Trip``) is under way. After every event the desk books fills, compares the venue's position with its own and
-drives the trip towards what the engine wants. Where positions differ, or an order stays without an answer, the lane is in *safe mode*:
-no entry is sent, loudly, until an operator releases it; exits go on. A fill that comes when its trip has ended already is a trip of its
-own, without an engine's wish behind it, and is closed at once.
+drives the trip towards what the engine wants. Where positions differ, or an order has no answer, the lane is in *safe mode*: no entry is
+sent, loudly, until an operator releases it; exits go on. A fill that comes when its trip has ended is a trip of its own, closed at once.
 """
 
 from __future__ import annotations
@@ -13,14 +12,14 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from nautilus_trader.common.events import TimeEvent
-from nautilus_trader.core.uuid import UUID4
-from nautilus_trader.execution.messages import CancelOrder
 from nautilus_trader.model.enums import LiquiditySide, OrderSide, OrderStatus
 from nautilus_trader.model.events import OrderFilled
 from nautilus_trader.model.identifiers import ClientOrderId
 from nautilus_trader.model.instruments import Instrument
 from nautilus_trader.trading.strategy import Strategy
 
+from actors.answers import Answers, cancel_again
+from actors.desk_log import DeskLog
 from actors.limits import Denial, OrderLimits, VenueView, order_quantity
 from actors.trip import DeskTotals, Intent, Trip
 from dolphin.config import VenueConfig
@@ -30,6 +29,9 @@ __all__ = ["MOST_EXIT_ATTEMPTS", "OrderDesk"]
 MOST_EXIT_ATTEMPTS = 5
 """Exits that may fail one after the other before the lane goes into safe mode; it goes on trying, once a bar."""
 
+MOST_INTENTS = 200
+"""Orders that are remembered; those of trips under way always are. A fill later than so many orders is somebody else's position."""
+
 SECOND = 1_000_000_000
 FRESH = 10 * SECOND
 """Age (ns) beyond which a quote says nothing about the price of an entry: names without an order are not quoted all the time."""
@@ -37,10 +39,14 @@ UNANSWERED = (OrderStatus.INITIALIZED, OrderStatus.SUBMITTED, OrderStatus.PENDIN
 
 
 class OrderDesk:
-    """Orders of one lane through ``strategy``; ``settled`` is called with each trip that has come to its end."""
+    """Orders of one lane through ``strategy``; ``settled`` is called with each trip that has come to its end, ``log`` hears of every order
+    before it is sent.
 
-    def __init__(self, strategy: Strategy, config: VenueConfig, settled: Callable[[Trip], None]) -> None:
-        self.strategy, self.config, self.settled = strategy, config, settled
+    Ids of orders are ``<lane>-<ms of the entry's bar>-<order of its trip>``: the same decisions give the same ids, in every life.
+    """
+
+    def __init__(self, strategy: Strategy, config: VenueConfig, settled: Callable[[Trip], None], log: DeskLog) -> None:
+        self.strategy, self.config, self.settled, self.log = strategy, config, settled, log
         self.limits, self.view = OrderLimits(config), VenueView(strategy, config.name)
         self.totals = DeskTotals()
         self.trip: Trip | None = None
@@ -56,9 +62,9 @@ class OrderDesk:
         self.active: set[str] = set()
         """Symbols whose quotes are needed: an order or a position is there."""
         self.safe_reason = ""
-        self._alarms = 0
+        self._answers = Answers(strategy, config.ack_timeout_s, self._on_no_answer)
+        self._patiences = 0
         self._listening = False
-        self._seen: set[str] = set()
 
     def enter(self, entry: Mapping[str, Any]) -> None:
         """Send the entry of a position that the engine has just opened, or note why not; behind an exit under way it waits."""
@@ -67,7 +73,7 @@ class OrderDesk:
             self.queued = dict(entry)
             self._hurry(self.trip)
             return
-        trip = self._trip(entry)
+        trip = Trip.of(entry, self.view.step(str(entry["asset"])), self.strategy.config.lane)
         instrument = self.instrument(trip.symbol)
         denial = self._denial(trip, instrument)
         if denial or instrument is None:
@@ -80,7 +86,8 @@ class OrderDesk:
     def leave(self, trade: Mapping[str, Any]) -> None:
         """Close what the engine has just closed. Whatever was refused or is held: afterwards nothing is wanted any more."""
         if self.queued is not None:
-            self._refuse(self._trip(self.queued), Denial.POSITION_OPEN)
+            queued = Trip.of(self.queued, self.view.step(str(self.queued["asset"])), self.strategy.config.lane)
+            self._refuse(queued, Denial.POSITION_OPEN)
             self.queued = None
         trip, self.refused = self.refused, None
         if trip is not None:
@@ -120,8 +127,8 @@ class OrderDesk:
         """A fill: book it once, whatever the order's state was thought to be."""
         key = str(event.client_order_id)
         intent = self.intents.get(key)
-        if intent is not None and f"{key}/{event.trade_id}" not in self._seen:
-            self._seen.add(f"{key}/{event.trade_id}")
+        if intent is not None and (trade := str(event.trade_id)) not in intent.trades:
+            intent.trades.append(trade)
             self._book(intent, event)
         self._go_on()
 
@@ -138,6 +145,13 @@ class OrderDesk:
         self.totals.funding += amount
         if self.trip is not None and self.trip.symbol == symbol:
             self.trip.funding += amount
+
+    def flatten(self) -> None:
+        """Close what is held, and want no more of it; the engine's own exit settles it later."""
+        for trip in self._trips():
+            if not trip.leaving:
+                trip.leaving, trip.rest, trip.denied = True, 0.0, "FLATTENED"
+                self._hurry(trip)
 
     def compare(self) -> None:
         """Compare the venue's open positions with ours; any difference is safe mode. From the first time on, with every position event."""
@@ -192,9 +206,7 @@ class OrderDesk:
         quantity, price, fee = float(event.last_qty), float(event.last_px), event.commission.as_double()
         selling, key = event.order_side == OrderSide.SELL, intent.client_order_id
         self.totals.add(quantity, price, fee, selling)
-        trip = self._owner(key)
-        if trip is None and intent.purpose == "ENTRY":
-            trip = self._late(intent)
+        trip = self._owner(key) or (self._late(intent) if intent.purpose == "ENTRY" else None)
         if trip is None:
             return
         usual = intent.purpose == "ENTRY" or selling == (trip.direction > 0)
@@ -260,8 +272,8 @@ class OrderDesk:
         maker, trip.since = self.config.order_style == "maker", self.strategy.clock.timestamp_ns()
         trip.patience = trip.since + int(self.config.maker_timeout_s * SECOND) if maker else 0
         if maker:
-            self._alarms += 1
-            self.strategy.clock.set_time_alert_ns(f"patience-{self._alarms}", trip.patience, self._on_patience)
+            self._patiences += 1
+            self.strategy.clock.set_time_alert_ns(f"patience-{self._patiences}", trip.patience, self._on_patience)
         self._drive(trip)
 
     def _drive(self, trip: Trip) -> None:
@@ -304,9 +316,6 @@ class OrderDesk:
         else:
             self._drive(trip)
 
-    def _trip(self, entry: Mapping[str, Any]) -> Trip:
-        return Trip.of(entry, self.view.step(str(entry["asset"])))
-
     def _refuse(self, trip: Trip, denial: Denial) -> None:
         trip.denied = denial.value
         self.totals.denied[trip.denied] = self.totals.denied.get(trip.denied, 0) + 1
@@ -314,44 +323,49 @@ class OrderDesk:
         self.strategy.log.warning(f"entry of {trip.symbol} not sent: {trip.denied}")
 
     def _send(self, trip: Trip, purpose: str, quantity: float) -> None:
-        instrument = self.instrument(trip.symbol)
-        if instrument is None:
+        if (instrument := self.instrument(trip.symbol)) is None:
             return
         selling = (trip.direction * quantity < 0) == (purpose == "ENTRY")
         side = OrderSide.SELL if selling else OrderSide.BUY
         amount, factory, reduce = order_quantity(instrument, abs(quantity)), self.strategy.order_factory, purpose == "EXIT"
+        named = {"reduce_only": reduce, "tags": [purpose], "client_order_id": ClientOrderId(f"{trip.key}-{len(trip.orders) + 1}")}
         if self.strategy.clock.timestamp_ns() < trip.patience:
-            quote = self.strategy.cache.quote_tick(instrument.id)
-            if quote is None or quote.ts_event < trip.since:
+            if (touch := self.view.touch(trip.symbol, selling, trip.since)) is None:
                 return
-            touch = quote.ask_price if selling else quote.bid_price
-            order = factory.limit(instrument.id, side, amount, touch, post_only=True, reduce_only=reduce, tags=[purpose])
+            order = factory.limit(instrument.id, side, amount, touch, post_only=True, **named)
         else:
-            order = factory.market(instrument.id, side, amount, reduce_only=reduce, tags=[purpose])
+            order = factory.market(instrument.id, side, amount, **named)
         now, trip.working = self.strategy.clock.timestamp_ns(), str(order.client_order_id)
         trip.orders.append(trip.working)
         names = trip.working, purpose, trip.symbol, "SELL" if selling else "BUY"
         intent = Intent(*names, float(amount), trip.last_close, now, "maker" if order.is_post_only else "market")
-        self.intents[trip.working] = intent
+        self._remember(intent)
         self.totals.orders += 1
         self.limits.sent(now)
-        self._expect_answer(intent)
+        self.log.sent(intent)
+        self._answers.expect(intent)
         self.strategy.submit_order(order)
+
+    def _remember(self, intent: Intent) -> None:
+        self.intents[intent.client_order_id] = intent
+        if len(self.intents) > MOST_INTENTS:
+            under_way = {key for trip in self._trips() for key in trip.orders}
+            for key in [key for key in self.intents if key not in under_way][: len(self.intents) - MOST_INTENTS]:
+                del self.intents[key]
 
     def _cancel(self, intent: Intent) -> None:
         order = self.strategy.cache.order(ClientOrderId(intent.client_order_id))
         if order is not None and not intent.cancelling and not order.is_closed:
             intent.cancelling, intent.asked = True, 0
-            self._expect_answer(intent)
+            self._answers.expect(intent)
             self.strategy.cancel_order(order)
 
     def _follow(self, intent: Intent) -> None:
         """Move a maker order to the touch."""
         order = self.strategy.cache.order(ClientOrderId(intent.client_order_id))
-        quote = self.strategy.cache.quote_tick(order.instrument_id) if order is not None else None
-        if order is None or quote is None or order.status != OrderStatus.ACCEPTED:
+        touch = self.view.touch(intent.symbol, intent.side == "SELL")
+        if order is None or touch is None or order.status != OrderStatus.ACCEPTED:
             return
-        touch = quote.ask_price if intent.side == "SELL" else quote.bid_price
         if order.price != touch:
             self.strategy.modify_order(order, price=touch)
 
@@ -359,40 +373,28 @@ class OrderDesk:
         if self.trip is not None and self.trip.patience and event.ts_event >= self.trip.patience:
             self._hurry(self.trip)
 
-    def _expect_answer(self, intent: Intent) -> None:
-        self._alarms += 1
-        intent.alarm = self._alarms
-        due = self.strategy.clock.timestamp_ns() + int(self.config.ack_timeout_s * SECOND)
-        self.strategy.clock.set_time_alert_ns(f"answer-{self._alarms}-{intent.client_order_id}", due, self._on_no_answer)
-
-    def _on_no_answer(self, event: TimeEvent) -> None:
+    def _on_no_answer(self, key: str, alarm: int) -> None:
         """An order (or a cancel) without an answer is asked after; then it is safe mode, and it is cancelled (again); then it counts as
         ended: an exit is tried again, which as reduce-only does no harm, and a late fill of an entry would be closed at once.
 
         A market order that is accepted and not filled is without an answer too.
         """
-        _, alarm, key = event.name.split("-", 2)
-        intent, order, trip = self.intents[key], self.strategy.cache.order(ClientOrderId(key)), self._owner(key)
-        if int(alarm) != intent.alarm or order is None or order.is_closed or trip is None or trip.working != key:
+        intent, order, trip = self.intents.get(key), self.strategy.cache.order(ClientOrderId(key)), self._owner(key)
+        if intent is None or alarm != intent.alarm or order is None or order.is_closed or trip is None or trip.working != key:
             return
         if order.status not in UNANSWERED and intent.style == "maker" and not intent.cancelling:
             return
         intent.asked += 1
         if intent.asked == 1:
-            self._expect_answer(intent)
+            self._answers.expect(intent)
             self.strategy.query_order(order)
         elif intent.asked == 2:
             again = intent.cancelling
             self.enter_safe_mode(f"NO_ANSWER {key}")
-            self._cancel_again(intent, order) if again else self._cancel(intent)
+            if not again:
+                self._cancel(intent)
+                return
+            self._answers.expect(intent)
+            cancel_again(self.strategy, order)
         else:
             self._end(trip, intent)
-
-    def _cancel_again(self, intent: Intent, order: Any) -> None:
-        """Nautilus sends no second cancel of an order whose first has no answer, so it is sent past the strategy."""
-        self._expect_answer(intent)
-        if order.is_pending_cancel:
-            names = self.strategy.trader_id, self.strategy.id, order.instrument_id, order.client_order_id, order.venue_order_id
-            self.strategy.msgbus.send("ExecEngine.execute", CancelOrder(*names, UUID4(), self.strategy.clock.timestamp_ns()))
-        else:
-            self.strategy.cancel_order(order)

@@ -15,7 +15,8 @@ __all__ = ["DeskTotals", "Intent", "Leg", "Trip", "settle"]
 class Intent(Struct):
     """Why an order exists, written down before it is sent. ``purpose``: ENTRY or EXIT; ``style``: market or maker.
 
-    ``cancelling``: we asked for its cancellation; ``asked``: how often it was asked after in vain, ``alarm``: number of the next time.
+    ``cancelling``: we asked for its cancellation; ``asked``: how often it was asked after in vain, ``alarm``: number of the next time;
+    ``trades``: ids of its fills that are booked.
     """
 
     client_order_id: str
@@ -29,6 +30,7 @@ class Intent(Struct):
     cancelling: bool = False
     asked: int = 0
     alarm: int = 0
+    trades: list[str] = []
 
 
 class DeskTotals(Struct):
@@ -80,9 +82,10 @@ class Leg(Struct):
 class Trip(Struct):
     """From the engine's entry until the venue is flat again. Quantities are unsigned; ``direction`` as in the engine.
 
-    ``last_close``: newest valid close of the asset; ``rest``: quantity of the entry that is still to be filled; ``denied``: why no order
-    was sent, or why the trip ended otherwise than by our exit. ``orders``: ids of all its orders, ``working``: of the one under way;
-    ``since``, ``patience``: from when to when (ns) maker orders are tried; ``paused``: an exit has failed, the next bar tries again.
+    ``key``: how ids of its orders begin; ``last_close``: newest valid close of the asset; ``rest``: quantity of the entry that is still
+    to be filled; ``denied``: why no order was sent, or why the trip ended otherwise than by our exit. ``orders``: ids of all its
+    orders, ``working``: of the one under way; ``since``, ``patience``: from when to when (ns) maker orders are tried; ``paused``: an exit
+    has failed, the next bar tries again.
     """
 
     symbol: str
@@ -93,6 +96,7 @@ class Trip(Struct):
     step: float
     entry: Leg
     exit: Leg
+    key: str = ""
     last_close: float = 0.0
     rest: float = 0.0
     denied: str = ""
@@ -113,18 +117,19 @@ class Trip(Struct):
         return held if abs(held) > 0.5 * self.step else 0.0
 
     @classmethod
-    def of(cls, entry: Mapping[str, Any], step: float) -> Trip:
+    def of(cls, entry: Mapping[str, Any], step: float, lane: str) -> Trip:
         """Of a position that the engine has opened (``NDPosition.to_dict``)."""
         close = float(entry["entry_price"])
         quantity = float(entry["notional"]) / close if close > 0.0 else 0.0
-        return cls(str(entry["asset"]), int(entry["direction"]), quantity, close, int(entry["entry_bar"]), step, Leg(), Leg(), close)
+        key = f"{lane}-{entry['entry_ts']}"
+        return cls(str(entry["asset"]), int(entry["direction"]), quantity, close, int(entry["entry_bar"]), step, Leg(), Leg(), key, close)
 
     @classmethod
     def late(cls, intent: Intent, step: float) -> Trip:
         """For the fill of an entry that came after its trip had ended: to be closed at once."""
         direction = -1 if intent.side == "SELL" else 1
         key, close = intent.client_order_id, intent.close
-        return cls(intent.symbol, direction, 0.0, close, -1, step, Leg(), Leg(), close, leaving=True, orders=[key])
+        return cls(intent.symbol, direction, 0.0, close, -1, step, Leg(), Leg(), key, close, leaving=True, orders=[key])
 
     def book(self, purpose: str, quantity: float, price: float, mid: float, fee: float, maker: bool) -> None:
         """Take a fill in; the quantity of an EXIT is negative when its order gave back what others took too much."""

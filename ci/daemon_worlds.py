@@ -10,6 +10,7 @@ from typing import Any
 
 from daemons.clock import VirtualClock
 from daemons.outbox import Outbox
+from daemons.process import process_name
 from daemons.runner import Runner
 from daemons.service import Context, Service
 from dolphin.config import Settings
@@ -76,19 +77,19 @@ class World:
         self.told: list[Alert] = []
         self._pids = iter(range(1, 10_000))
 
-    def context(self, kind: type[Service], state: StateFolder | None = None) -> Context:
-        state, identity = (state or self.state).made(), f"{kind.name}:here:{next(self._pids)}"
-        writer = kind.writer(self.settings)
+    def context(self, kind: type[Service], state: StateFolder | None = None, lane: str = "") -> Context:
+        state, identity = (state or self.state).made(), f"{process_name(kind, lane)}:here:{next(self._pids)}"
+        writer = kind.writer(self.settings, lane)
         journal = Journal.open(journal_path(state.journals, writer), writer)
         return Context(
             identity=identity, settings=self.settings, state=state, clock=self.clock, grid=self.grid, journal=journal,
             outbox=Outbox(journal, self.grid), alerts=Told(self.told), metrics=Metrics(self.clock.monotonic),
-            log=logging.getLogger(identity),
+            log=logging.getLogger(identity), lane=lane,
         )  # fmt: skip
 
-    def start(self, kind: type[Service], state: StateFolder | None = None) -> Any:
+    def start(self, kind: type[Service], state: StateFolder | None = None, lane: str = "") -> Any:
         """A new process of ``kind``; the service."""
-        service = kind(self.context(kind, state))
+        service = kind(self.context(kind, state, lane))
         self.runners.append(Runner(service))
         return service
 

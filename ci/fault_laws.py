@@ -10,9 +10,9 @@ from itertools import pairwise
 import msgspec
 from fault_evidence import LANE, Evidence
 
-from daemons.inputs import Inputs
-from daemons.lane import Lane
-from daemons.scan_log import DayEnd, ScanLog, Universe
+from dolphin.lane.inputs import Inputs
+from dolphin.lane.lane import Lane
+from dolphin.lane.scan_log import DayEnd, ScanLog, Universe
 from dolphin.storage.journal import Kind
 from dolphin.storage.journal_records import canonical
 from flows.journal import verdicts

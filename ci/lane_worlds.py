@@ -11,7 +11,7 @@ from daemons.scanner import ScannerService
 from daemons.service import Service
 from daemons.trader import TraderService
 from dolphin.config import Settings, SurvivalConfig, load_profile
-from dolphin.deployment import ServicesConfig
+from dolphin.deployment import PaperConfig
 from dolphin.engine.nd import NDAlphaEngine
 from dolphin.engine.records import table_rows
 from dolphin.grid.maps import CONTROL, FEATURES, SAFETY, AcbBoost, Forewarning, Kill, PostureRecord, fields
@@ -25,7 +25,7 @@ from dolphin.types import Posture
 
 BOOST, BETA = 1.347, 0.2
 PROBABILITY, SCORE = 0.05, 0.4
-OWN = (Kind.STARTED, Kind.STOPPED, Kind.RECOVERED)
+OWN = (Kind.STARTED, Kind.STOPPED, Kind.RECOVERED, Kind.ROTATED)
 """What each life of a process writes of itself."""
 
 
@@ -42,7 +42,7 @@ def settings_of(*, book: bool = False, lane: str = "BLUE", **given: Any) -> Sett
     """Settings of a lane that trades a lot."""
     busy = {"short_threshold": -0.002, "long_threshold": 0.002, "lookback": 40, "min_irp_alignment": 0.3, "max_hold_bars": 20}
     engine = load_profile("champion", **{**busy, "dc_skip_contradicts": False, **given})
-    return Settings(engine=engine, survival=SurvivalConfig(order_book=book), services=ServicesConfig(lane=lane))
+    return Settings(engine=engine, survival=SurvivalConfig(order_book=book), paper=PaperConfig(lanes=lane))
 
 
 def replay_of(folder: Path, first: str, last: str, speed: float = 6_000.0) -> Replay:

@@ -23,10 +23,10 @@ import dolphin.storage.lock
 from daemons.bars import KlineReplay
 from daemons.gate import Gate
 from daemons.heartbeats import Heartbeats
-from daemons.lane import Lane
 from daemons.outbox import Outbox
 from daemons.system_watchdog import SystemWatchdog
 from dolphin.engine.survival import SurvivalStack
+from dolphin.lane.lane import Lane
 from dolphin.storage.journal import Kind
 from dolphin.storage.kill_switch import KillSwitch
 from dolphin.types import Posture

@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 
 from daemons.bars import BarSource
-from daemons.scan_log import scan_entry
 from dolphin.config import ScannerConfig
+from dolphin.lane.scan_log import scan_entry
 from dolphin.scanner.scan import STREAM_ASSETS, Scanner
 from dolphin.scanner.settings import settings_hash
 from dolphin.storage.archive import ScanDay

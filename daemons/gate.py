@@ -9,13 +9,13 @@ from __future__ import annotations
 import datetime as dt
 from typing import Final
 
-from daemons.inputs import Inputs, book_text
-from daemons.lane import Lane
-from daemons.scan_log import ScannedBar
 from daemons.service import Context
 from dolphin.book.provider import BookProvider
 from dolphin.grid.maps import AcbBoost, Forewarning
 from dolphin.grid.view import Answer, LocalView, State
+from dolphin.lane.inputs import Inputs, book_text
+from dolphin.lane.lane import Lane
+from dolphin.lane.scan_log import ScannedBar
 from dolphin.storage.kill_switch import KillSwitch
 from dolphin.telemetry.alerts import AlertKind, Severity
 from dolphin.types import Posture

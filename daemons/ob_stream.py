@@ -14,12 +14,12 @@ import numpy as np
 from daemons.books import BookSample, BookSource, RecordedBooks, TrackedBooks
 from daemons.grid_book import BOOK, SAMPLE_TS, SNAPSHOT_TS
 from daemons.process import main
-from daemons.scan_log import known
 from daemons.service import Context, Service
 from dolphin.errors import ConfigError
 from dolphin.grid.features import ShardedFeatureStore
 from dolphin.grid.maps import FEATURES, ObMacro, fields
 from dolphin.kernels.book_features import MACRO, macro_nb
+from dolphin.lane.scan_log import known
 from dolphin.types import BOOK_FEATURES, BOOK_STALE_MS, Array
 
 __all__ = ["BookService"]

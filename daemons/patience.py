@@ -7,12 +7,12 @@ from typing import Final
 
 from daemons.gate import Gate
 from daemons.grid_book import GridOrderBook
-from daemons.lane import Lane
-from daemons.scan_log import Scanned, ScannedBar
 from daemons.service import Context
 from daemons.tenure import Tenure
 from dolphin.errors import MissingDependency, Unavailable
 from dolphin.grid.view import LOST_S, LocalView
+from dolphin.lane.lane import Lane
+from dolphin.lane.scan_log import Scanned, ScannedBar
 
 __all__ = ["Patience"]
 
@@ -48,7 +48,7 @@ class Patience:
             return False
         self._alone_since = now if math.isnan(self._alone_since) else self._alone_since
         if now - self._alone_since > STAND_BY_S:
-            lane = self._context.settings.services.lane
+            lane = self._context.lane or self._context.settings.paper.names[0]
             raise Unavailable(f"lane {lane} has another trader on this grid; stop it first, or trade the other lane")
         return True
 

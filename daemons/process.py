@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import dataclasses
 import json
 import logging
 import os
@@ -37,33 +38,51 @@ from dolphin.telemetry.metrics import Metrics
 from dolphin.telemetry.redaction import Redactor
 from dolphin.telemetry.sinks import sinks_of
 
-__all__ = ["main", "open_context", "run"]
+__all__ = ["main", "open_context", "process_name", "run"]
 
 CACHE_VARIABLE: Final = "NUMBA_CACHE_DIR"
 
 
 def main(service: type[Service]) -> None:
-    """``python -m daemons.NAME [--state DIR]``: run until SIGTERM or SIGINT, then exit 0; exit codes of ``dolphin.errors``."""
+    """``python -m daemons.NAME [--state DIR]``: run until SIGTERM or SIGINT, then exit 0; exit codes of ``dolphin.errors``.
+
+    A service of lanes takes ``--lane``, which becomes part of the process's name, and ``--watch``: lines for a person on stdout, and the
+    log into the file that the supervisor would write.
+    """
     parser = argparse.ArgumentParser(prog=f"python -m {service.__module__}", description=(service.__doc__ or "").splitlines()[0])
     parser.add_argument("--state", type=Path, default=Path(platformdirs.user_state_dir("dolphin")), help="folder of the deployment's state")
-    state = StateFolder(parser.parse_args().state.absolute())
-    _own_compiled_kernels(state.compiled / service.name)
-    sys.exit(run(service, state))
+    if service.lanes:
+        parser.add_argument("--lane", choices=service.lanes, default="", help="lane of the process; default: the deployment's first")
+        parser.add_argument("--watch", action="store_true", help="lines for a person on stdout, the log into its file")
+    given = parser.parse_args()
+    state, lane = StateFolder(given.state.absolute()), getattr(given, "lane", "")
+    _own_compiled_kernels(state.compiled / process_name(service, lane))
+    sys.exit(run(service, state, lane, watch=getattr(given, "watch", False)))
 
 
-def run(service: type[Service], state: StateFolder) -> int:
+def process_name(service: type[Service], lane: str = "") -> str:
+    """Of lock, log, heartbeat and compiled kernels: ``trader``, or ``trader_green`` where a lane was named."""
+    return f"{service.name}_{lane.lower()}" if lane else service.name
+
+
+def run(service: type[Service], state: StateFolder, lane: str = "", *, watch: bool = False) -> int:
     """The process; returns its exit code."""
     stop = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stop.set())
-    log = _json_log(service.name)
+    name = process_name(service, lane)
+    log = _json_log(name, state.made().logs / f"{name}.log" if watch else None)
     with ExitStack() as opened:
         context = None
         try:
-            context = open_context(service, state.made(), opened)
+            context = open_context(service, state, opened, lane)
+            if watch:
+                context = dataclasses.replace(context, say=_say)
             _run(service(context), stop)
         except DolphinError as error:
             log.error("%s", error, extra={"error": type(error).__name__})
+            if watch:
+                print(f"{name}: {error}", file=sys.stderr)
             return _left(context, str(error), error.exit_code)
         except Exception as error:
             log.exception("crashed")
@@ -71,12 +90,13 @@ def run(service: type[Service], state: StateFolder) -> int:
         return _left(context, "stopped", 0)
 
 
-def open_context(service: type[Service], state: StateFolder, opened: ExitStack) -> Context:
+def open_context(service: type[Service], state: StateFolder, opened: ExitStack, lane: str = "") -> Context:
     """Settings and ports of a process; ``opened`` closes them. Raises ``Unavailable`` when this service already runs on this state."""
     settings = load(state.settings if state.settings.is_file() else None, os.environ).settings
     if settings.grid.kind != "hazelcast":
         raise MissingDependency("grid.kind = embedded lives inside one process; set grid.kind = hazelcast and `dolphin grid start`")
-    name, identity = service.name, identity_of(service.name)
+    name = process_name(service, lane)
+    identity, writer = identity_of(name), service.writer(settings, lane)
     lock = FileLock(state.processes / f"{name}.lock", identity)
     opened.callback(lock.release)
     clock = RealClock(read_replay(state.replay) or read_market_clock(state.clock))
@@ -86,7 +106,7 @@ def open_context(service: type[Service], state: StateFolder, opened: ExitStack) 
         window_s=settings.alerts.window_s, queue=settings.alerts.queue, count=metrics.alert,
     )  # fmt: skip
     opened.callback(alerts.close, 2.0)
-    journal = opened.enter_context(Journal.open(journal_path(state.journals, service.writer(settings)), service.writer(settings)))
+    journal = opened.enter_context(Journal.open(journal_path(state.journals, writer), writer))
     grid = HazelcastGrid(settings.grid, identity, wait=False)
     opened.callback(grid.close)
     endpoint = metrics.serve()
@@ -98,7 +118,7 @@ def open_context(service: type[Service], state: StateFolder, opened: ExitStack) 
     journal.append(Kind.STARTED, started, clock.wall_ms())
     return Context(
         identity=identity, settings=settings, state=state, clock=clock, grid=grid, journal=journal,
-        outbox=Outbox(journal, grid), alerts=alerts, metrics=metrics, log=logging.getLogger(f"dolphin.{name}"),
+        outbox=Outbox(journal, grid), alerts=alerts, metrics=metrics, log=logging.getLogger(f"dolphin.{name}"), lane=lane,
     )  # fmt: skip
 
 
@@ -121,9 +141,13 @@ def _left(context: Context | None, reason: str, code: int) -> int:
     return code
 
 
-def _json_log(name: str) -> logging.Logger:
-    """One JSON object a line on stderr, for every logger of the process."""
-    handler = logging.StreamHandler(sys.stderr)
+def _say(line: str) -> None:
+    print(line, flush=True)
+
+
+def _json_log(name: str, path: Path | None = None) -> logging.Logger:
+    """One JSON object a line on stderr, or into the file ``path``, for every logger of the process."""
+    handler: logging.Handler = logging.StreamHandler(sys.stderr) if path is None else logging.FileHandler(path, encoding="utf-8")
     names = {"asctime": "time", "levelname": "level", "name": "logger"}
     handler.setFormatter(
         JsonFormatter("{asctime}{levelname}{name}{message}", style="{", rename_fields=names, static_fields={"service": name})

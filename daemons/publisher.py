@@ -5,10 +5,11 @@ from __future__ import annotations
 import math
 from typing import Final
 
-from daemons.lane import Lane
 from daemons.service import Context
 from dolphin.errors import MissingDependency
 from dolphin.grid.maps import FEATURES, LaneState, fields
+from dolphin.lane.lane import Lane
+from dolphin.lane.venue import VenueFacts
 
 __all__ = ["LanePublisher"]
 
@@ -29,13 +30,16 @@ class LanePublisher:
         """The grid has lost what it was told."""
         self._told = None
 
-    def publish(self, lane: Lane) -> None:
+    def publish(self, lane: Lane, venue: VenueFacts) -> None:
         """Put the state after the newest bar, and what is due of the day results."""
         now, state = self._context.clock.monotonic(), (lane.last_ts, lane.done)
         if not lane.last_ts or now < self._retry or (state == self._told and now < self._again):
             return
         date, mark = lane.date or lane.done, lane.mark
-        record = LaneState(ts_ms=self._context.clock.wall_ms(), equity=mark.equity, peak=mark.peak, date=date, bar=lane.bar)
+        record = LaneState(
+            ts_ms=self._context.clock.wall_ms(), equity=mark.equity, peak=mark.peak, date=date, bar=lane.bar,
+            account=venue.account, position=venue.position, last_fill=venue.last_fill,
+        )  # fmt: skip
         try:
             if self._told is None or self._told[1] != lane.done:
                 self._context.outbox.flush()

@@ -13,9 +13,9 @@ from typing import ClassVar, Final
 from daemons.bars import STEP_S, BarSource, KlineReplay
 from daemons.day_scan import DayScan
 from daemons.process import main
-from daemons.scan_log import day_entry, universe_entry
 from daemons.service import Context, Service
 from dolphin.grid.maps import FEATURES, FeedState, Scan, fields
+from dolphin.lane.scan_log import day_entry, universe_entry
 from dolphin.storage.archive import write_scans
 from dolphin.storage.day_table import write_day
 from dolphin.storage.journal import Kind, Record

@@ -18,19 +18,20 @@ __all__ = ["Memory", "SensorReader"]
 
 SPIKE: Final = 1.15
 SPIKE_MS: Final = 3_600_000
+TRADER: Final = "trader"
 
 
 @dataclass(slots=True)
 class Memory:
-    """What outlives a restart: peak of equity, USDT; DVOL of the last hour as (market ms, points), market ms of its last spike."""
+    """What outlives a restart: peak of equity by lane, USDT; DVOL of the last hour as (market ms, points), market ms of its last spike."""
 
-    peak: float = 0.0
+    peaks: dict[str, float] = field(default_factory=dict)
     dvol: list[tuple[int, float]] = field(default_factory=list)
     spike_ms: int | None = None
 
     def to_dict(self) -> dict[str, Any]:
         """As JSON."""
-        return {"peak": self.peak, "dvol": [list(point) for point in self.dvol], "spike_ms": self.spike_ms}
+        return {"peaks": dict(self.peaks), "dvol": [list(point) for point in self.dvol], "spike_ms": self.spike_ms}
 
     def saw_dvol(self, now_ms: int, value: float) -> None:
         """A spike is a rise that ends 15 % or more above any value of the hour before."""
@@ -45,10 +46,10 @@ class Memory:
         """Minutes on the market; inf: no spike."""
         return math.inf if self.spike_ms is None else max(0, now_ms - self.spike_ms) / 60_000.0
 
-    def drawdown(self, state: LaneState) -> float:
-        """From the peak, in [0, 1]; NaN for an equity that is not finite."""
-        self.peak = max(self.peak, state.peak, state.equity)
-        return 1.0 - max(0.0, state.equity) / self.peak
+    def drawdown(self, lane: str, state: LaneState) -> float:
+        """Of a lane from its peak, in [0, 1]; NaN for an equity that is not finite."""
+        self.peaks[lane] = max(self.peaks.get(lane, 0.0), state.peak, state.equity)
+        return 1.0 - max(0.0, state.equity) / self.peaks[lane]
 
 
 class SensorReader:
@@ -66,12 +67,14 @@ class SensorReader:
     def read(self, kill: bool | None) -> Sensors:
         """Every sensor now."""
         nodes = self._poll()
-        ages = {name: self._beats.age_s(name) for name in self._required}
+        ages = {name: self._age_s(name) for name in self._required}
         self.missing = tuple(name for name, age in ages.items() if age > 30.0)
         oldest = max(ages.values(), default=0.0)
         warned, boost = self._view.mc_forewarner(), self._view.acb_boost()
-        for name, answer in (("mc_forewarner", warned), ("acb_boost", boost), ("ob_macro", self._view.ob_macro()), ("lane", self._lane())):
+        for name, answer in (("mc_forewarner", warned), ("acb_boost", boost), ("ob_macro", self._view.ob_macro())):
             self._refused(name, answer)
+        for lane in self._context.settings.paper.names:
+            self._refused("lane", self._view.lane(lane))
         stale, depth, fill = self._book(self._view.ob_macro())
         return Sensors(
             hz_nodes=nodes,
@@ -82,7 +85,7 @@ class SensorReader:
             depth_quality=depth,
             fill_prob=fill,
             t_since_spike_min=self._since_spike(boost),
-            drawdown=self._drawdown(self._lane()),
+            drawdown=self._drawdown(),
             kill=kill,
         )
 
@@ -99,8 +102,13 @@ class SensorReader:
             return 0.0
         return float(grid.members)
 
-    def _lane(self) -> Answer[LaneState | None]:
-        return self._view.lane(self._context.settings.services.lane)
+    def _age_s(self, service: str) -> float:
+        """Of a service's heartbeat; of the trader the oldest of all lanes, each under the service's name or its own."""
+        if service != TRADER:
+            return self._beats.age_s(service)
+        first, *others = self._context.settings.paper.names
+        alone = min(self._beats.age_s(TRADER), self._beats.age_s(f"{TRADER}_{first.lower()}"))
+        return max([alone, *(self._beats.age_s(f"{TRADER}_{name.lower()}") for name in others)])
 
     def _hours(self, *answers: Answer[Any]) -> float | None:
         """Age of the older one, hours on the market."""
@@ -127,10 +135,18 @@ class SensorReader:
         self.memory.saw_dvol(now, level)
         return self.memory.since_spike_min(now)
 
-    def _drawdown(self, found: Answer[LaneState | None]) -> float | None:
-        if found.value is None or found.state is State.STALE:
-            return None
-        return self.memory.drawdown(found.value)
+    def _drawdown(self) -> float | None:
+        """Of the lane that has lost most; None when one of them is not known."""
+        worst = 0.0
+        for lane in self._context.settings.paper.names:
+            found = self._view.lane(lane)
+            if found.value is None or found.state is State.STALE:
+                return None
+            lost = self.memory.drawdown(lane, found.value)
+            if math.isnan(lost):
+                return lost
+            worst = max(worst, lost)
+        return worst
 
     def _refused(self, name: str, answer: Answer[Any]) -> None:
         if answer.state is State.REFUSED:

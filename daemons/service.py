@@ -9,6 +9,7 @@ import logging
 import os
 import platform
 from abc import ABC, abstractmethod
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import ClassVar, Final
 
@@ -42,6 +43,10 @@ class Context:
     alerts: Alerts
     metrics: Metrics
     log: logging.Logger
+    lane: str = ""
+    """Of a trader: which one; empty: the first of the deployment."""
+    say: Callable[[str], None] | None = None
+    """Where a person watches; None: nobody does."""
 
     @property
     def replay(self) -> Replay | None:
@@ -62,6 +67,8 @@ class Service(ABC):
     """
 
     name: ClassVar[str]
+    lanes: ClassVar[tuple[str, ...]] = ()
+    """A service of which each lane has its own process: their names."""
     every_s: float = 1.0
     """Real seconds from the beginning of a step to the next one."""
 
@@ -72,8 +79,8 @@ class Service(ABC):
         self.beat = _nothing
 
     @classmethod
-    def writer(cls, settings: Settings) -> str:
-        """Name of the journal."""
+    def writer(cls, settings: Settings, lane: str = "") -> str:
+        """Name of the journal; ``lane``: of a trader."""
         return cls.name
 
     def start(self) -> None:  # noqa: B027  most services need nothing

@@ -49,7 +49,7 @@ class SystemWatchdog(Service):
         last = self.context.journal.last(Kind.POSTURE)
         if last is not None and "memory" in last.payload:
             known = last.payload["memory"]
-            self._sensors.memory.peak, self._sensors.memory.spike_ms = known["peak"], known["spike_ms"]
+            self._sensors.memory.peaks, self._sensors.memory.spike_ms = dict(known.get("peaks", {})), known["spike_ms"]
             self._sensors.memory.dvol = [(ts, level) for ts, level in known["dvol"]]
 
     def step(self) -> None:

@@ -19,7 +19,7 @@ from typing import Annotated, Any, Literal, get_args, get_type_hints
 import msgspec
 from msgspec import Meta, Struct
 
-from dolphin.deployment import AlertsConfig, FeedConfig, GridConfig, ServicesConfig, SupervisionConfig
+from dolphin.deployment import AlertsConfig, FeedConfig, GridConfig, PaperConfig, ServicesConfig, SupervisionConfig
 from dolphin.errors import ConfigError
 
 __all__ = [
@@ -129,6 +129,10 @@ class VenueConfig(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True)
     max_orders_minute: Annotated[int, Meta(ge=1, le=10_000, description="entries refused beyond this many orders in 60 s")] = 60
     price_band: Annotated[float, Meta(gt=0, le=1, description="entry refused when quote and close differ by more, fraction")] = 0.05
     latency_ms: Annotated[float, Meta(ge=0.001, le=3_600_000, description="simulated venue: way of an order")] = 1.0
+    drift: Annotated[
+        bool,
+        Meta(description="backtest's venue: prices move towards the next close while an order is under way; a paper lane cannot know it"),
+    ] = False
     spread_bps: Annotated[float, Meta(ge=0, le=1000, description="simulated venue: spread of its quotes, bps of the close")] = 4.0
     stale_spread_bps: Annotated[float, Meta(ge=0, le=5000, description="simulated venue: spread where a bar has no price, bps")] = 100.0
 
@@ -167,6 +171,7 @@ class Settings(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     venue: VenueConfig = VenueConfig()
     survival: SurvivalConfig = SurvivalConfig()
     services: ServicesConfig = ServicesConfig()
+    paper: PaperConfig = PaperConfig()
     feed: FeedConfig = FeedConfig()
     alerts: AlertsConfig = AlertsConfig()
     supervision: SupervisionConfig = SupervisionConfig()
@@ -191,6 +196,7 @@ SECTIONS: Mapping[str, type[Struct]] = {
     "venue": VenueConfig,
     "survival": SurvivalConfig,
     "services": ServicesConfig,
+    "paper": PaperConfig,
     "feed": FeedConfig,
     "alerts": AlertsConfig,
     "supervision": SupervisionConfig,

@@ -9,7 +9,7 @@ from msgspec import Meta, Struct
 
 from dolphin.errors import ConfigError
 
-__all__ = ["AlertsConfig", "FeedConfig", "GridConfig", "ServicesConfig", "SupervisionConfig"]
+__all__ = ["AlertsConfig", "FeedConfig", "GridConfig", "PaperConfig", "ServicesConfig", "SupervisionConfig"]
 
 
 class AlertsConfig(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -40,10 +40,29 @@ class GridConfig(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
 class ServicesConfig(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """The processes of a deployment (``dolphin up``)."""
 
-    lane: Annotated[Literal["BLUE", "GREEN"], Meta(description="lane of the trader: BLUE = SHORT, GREEN = LONG")] = "BLUE"
     required: Annotated[str, Meta(description="services whose heartbeat the watchdog asks for, names with commas between")] = (
         "scanner,acb_processor,ob_stream,trader"
     )
+
+
+class PaperConfig(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """Lanes and what they trade with. Each has a process, a journal and a lock of its own."""
+
+    lanes: Annotated[Literal["BLUE", "GREEN", "BLUE,GREEN"], Meta(description="lanes that run: BLUE = SHORT, GREEN = LONG")] = "BLUE"
+    on_stop: Annotated[
+        Literal["hold", "flatten"], Meta(description="an open position when the lane is stopped: hold = goes on at the next start")
+    ] = "hold"
+    capital_blue: Annotated[float, Meta(ge=0, le=1e12, description="capital of BLUE at its start, USDT; 0: engine.start_capital")] = 0.0
+    capital_green: Annotated[float, Meta(ge=0, le=1e12, description="capital of GREEN at its start, USDT; 0: engine.start_capital")] = 0.0
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The lanes, in order."""
+        return tuple(self.lanes.split(","))
+
+    def capital(self, lane: str) -> float:
+        """Of ``lane``, USDT; 0: the engine's."""
+        return self.capital_green if lane == "GREEN" else self.capital_blue
 
 
 class FeedConfig(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):

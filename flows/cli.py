@@ -17,6 +17,7 @@ from flows.cli_grid import add_grid_verbs
 from flows.cli_journal import journal_app
 from flows.cli_kill import add_kill_verbs
 from flows.cli_options import ConfigOption, SetOption, loaded_config
+from flows.cli_paper import add_paper_verb
 from flows.cli_posture import add_posture_verb
 from flows.cli_runs import add_run_verbs
 from flows.cli_up import add_up_verbs
@@ -152,6 +153,7 @@ add_posture_verb(app)
 add_kill_verbs(app)
 add_up_verbs(app)
 add_exchange_verb(app)
+add_paper_verb(app)
 
 if __name__ == "__main__":
     main()

@@ -48,18 +48,21 @@ def verify(lane: LaneOption = "", config: ConfigOption = None, changes: SetOptio
 
 @verb(journal_app, "export")
 def export(
-    out: Annotated[Path, typer.Argument(help="The parquet file to write.")],
+    out: Annotated[Path, typer.Argument(help="A file OUT.parquet, or a folder for a file a kind.")],
     lane: LaneOption = "",
     kind: KindOption = "",
+    date: Annotated[str, typer.Option("--date", metavar="YYYY-MM-DD", help="Only this UTC day.")] = "",
     config: ConfigOption = None,
     changes: SetOption = None,
 ) -> Outcome:
-    """All records as one parquet file: seq, ts_ms, writer, kind, payload (JSON), prev_hash, hash."""
+    """Records as parquet. With --kind, or into a folder: every field of the payload is a column. Otherwise one file, payloads as JSON."""
     folder = _folder(config, changes)
     from flows.journal import export_records
 
-    rows = export_records(folder, lane, kind, out)
-    return Outcome("dolphin.journal-export/1", {"file": str(out), "records": rows}, f"{rows} records in {out}")
+    files = export_records(folder, lane, kind, date, out)
+    rows = sum(files.values())
+    text = f"{rows} records in {out}" + ("".join(f"\n  {n:>9,} {Path(file).name}" for file, n in files.items()) if len(files) > 1 else "")
+    return Outcome("dolphin.journal-export/1", {"file": str(out), "records": rows, "files": files}, text)
 
 
 def _folder(config: Path | None, changes: list[str] | None) -> Path:

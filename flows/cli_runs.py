@@ -181,11 +181,23 @@ def parity_check(
     first: FromOption = "",
     last: ToOption = "",
     direction: Annotated[Lane, typer.Option(help="SHORT or LONG lane.")] = Lane.SHORT,
+    lane: Annotated[str, typer.Option("--lane", help="blue or green: check what this lane of a deployment did, from its journals.")] = "",
+    date: Annotated[str, typer.Option("--date", metavar="YYYY-MM-DD", help="With --lane: the UTC day.")] = "",
+    state: Annotated[Path | None, typer.Option("--state", help="With --lane: the deployment's state folder; default: paths.state.")] = None,
     changes: SetOption = None,
     config: ConfigOption = None,
 ) -> Outcome:
-    """Day tables, bar by bar, live scanner and orders in NautilusTrader must give the same trades. Exits 1 when they do not."""
+    """Day tables, bar by bar, live scanner and orders in NautilusTrader must give the same trades. Exits 1 when they do not.
+
+    With --lane: a day of a running or stopped lane is decided again from its journals, by the engine and by a Nautilus backtest.
+    """
     loaded = loaded_config(config, changes)
+    if lane:
+        if klines is not None or first or last:
+            raise ConfigError("--lane reads the lane's journals: give --date and --state, not --klines, --from or --to")
+        return _lane_parity(loaded, lane, date, state)
+    if date or state is not None:
+        raise ConfigError("--date and --state belong to --lane")
     check_range(first, last)
     from dolphin.storage.day_table import read_day
     from dolphin.storage.klines import KlineStore
@@ -198,6 +210,19 @@ def parity_check(
     tables = [read_day(path) for path in day_files(folder, first, last)]
     verdict = check_parity(store, tables, loaded.settings, -1 if direction is Lane.SHORT else 1, progress)
     return Outcome("dolphin.parity-check/1", verdict.to_dict(), verdict.to_text(), int(not verdict.passed))
+
+
+def _lane_parity(loaded: LoadedConfig, lane: str, date: str, state: Path | None) -> Outcome:
+    from dolphin.storage.state import StateFolder
+    from flows.lane_parity import SCHEMA, lane_parity, write_parity
+    from flows.lane_parity_text import parity_text
+    from flows.workspace import state_folder
+
+    paths = loaded.settings.paths
+    found = lane_parity(StateFolder(state if state is not None else state_folder(paths, "")), lane, date)
+    file = write_parity(found, Path(paths.runs) / "parity")
+    facts = {"file": str(file), **found.to_dict()}
+    return Outcome(SCHEMA, facts, f"{parity_text(found)}\nreport: {file}", int(not found.passed))
 
 
 def check_range(first: str, last: str) -> None:

@@ -119,7 +119,7 @@ def _deployment(config: Path | None, changes: list[str] | None) -> tuple[Setting
 
 def _plan(settings: Settings, state: StateFolder, replay: tuple[Path | None, str, str, float], sources: dict[str, Path | None]) -> Plan:
     from flows.replay import absent_layers, planned_replay, trained_forewarner, with_sources
-    from flows.services import SERVICES, member_services
+    from flows.services import member_services, services_of
     from flows.stack import cached_books
     from flows.supervision import Plan
     from flows.synth import cached_market
@@ -139,14 +139,14 @@ def _plan(settings: Settings, state: StateFolder, replay: tuple[Path | None, str
     for line in lines:
         _say(line)
     ports = range(settings.grid.port, settings.grid.port + settings.grid.members)
-    return Plan(settings, state, (*member_services(ports), *SERVICES), planned)
+    return Plan(settings, state, (*member_services(ports), *services_of(settings.paper.names)), planned)
 
 
 def _live_plan(settings: Settings, state: StateFolder) -> Plan:
     """Bars and books of the exchange that ``feed`` names, by its own clock."""
     from flows.live import market_clock
     from flows.replay import absent_layers, trained_forewarner, with_sources
-    from flows.services import SERVICES, member_services
+    from flows.services import member_services, services_of
     from flows.supervision import Plan
 
     clock = market_clock(settings.feed.url)
@@ -156,7 +156,7 @@ def _live_plan(settings: Settings, state: StateFolder) -> Plan:
     for line in lines:
         _say(line)
     ports = range(settings.grid.port, settings.grid.port + settings.grid.members)
-    return Plan(settings, state, (*member_services(ports), *SERVICES), None, clock)
+    return Plan(settings, state, (*member_services(ports), *services_of(settings.paper.names)), None, clock)
 
 
 def _status(state: StateFolder, settings: Settings) -> Status:

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import heapq
 import json
+from collections.abc import Iterable, Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
-
-import numpy as np
 
 from dolphin.errors import ConfigError, DataError
 from dolphin.storage.journal import JournalReader, Kind, Record, Verdict, journal_files, journal_path
@@ -16,6 +15,8 @@ from dolphin.storage.journal_records import FIELDS
 from dolphin.storage.journal_verify import verify_files
 from dolphin.storage.parquet import write_parquet
 from dolphin.storage.publish import publish
+from dolphin.storage.schema import date_of, is_date
+from flows.journal_columns import RecordColumns
 
 __all__ = ["export_records", "newest", "record_facts", "record_line", "verdicts"]
 
@@ -36,24 +37,55 @@ def verdicts(folder: Path, lane: str) -> list[Verdict]:
     return [verify_files(path, path.stem) for path in _journals(folder, lane)]
 
 
-def export_records(folder: Path, lane: str, kind: str, out: Path) -> int:
-    """Write the records of the chosen journals to ``out``; how many. Raises ``DataError`` when there are none."""
-    wanted, records = _kind(kind), []
+def export_records(folder: Path, lane: str, kind: str, date: str, out: Path) -> dict[str, int]:
+    """Write the records of the chosen journals, of ``date`` alone unless it is empty; how many by file.
+
+    ``out`` a ``.parquet``: one file, the payload as JSON, or as columns when one ``kind`` is chosen. Otherwise ``out`` is a folder that
+    gets ``KIND.parquet`` with columns for every kind there is. Raises ``DataError`` when there are no such records.
+    """
+    wanted = _kind(kind)
+    if date and not is_date(date):
+        raise ConfigError(f"--date {date!r}: expected YYYY-MM-DD")
+    tables = _tables(folder, lane, wanted, date) if wanted or out.suffix != ".parquet" else _whole(folder, lane, date)
+    if not tables:
+        raise DataError("there is no such record", path=folder, hint="`dolphin journal show` lists what there is")
+    if out.suffix != ".parquet":
+        out.mkdir(parents=True, exist_ok=True)
+    written: dict[str, int] = {}
+    for name in list(tables):
+        file = out if out.suffix == ".parquet" else out / f"{name}.parquet"
+        columns = tables.pop(name).arrays()
+        with publish(file) as temporary:
+            write_parquet(temporary, columns, {"schema": "dolphin.journal/1", "kind": name})
+        written[str(file)] = len(columns["seq"])
+    return written
+
+
+def _tables(folder: Path, lane: str, wanted: Kind | None, date: str) -> dict[str, RecordColumns]:
+    tables: dict[str, RecordColumns] = {}
     for path in _journals(folder, lane):
         with JournalReader(path) as journal:
-            records += list(journal.records(wanted))
-    if not records:
-        raise DataError("there is no such record", path=folder, hint="`dolphin journal show` lists what there is")
-    each = np.arange(len(records), dtype=np.int32)
-    columns: dict[str, Any] = {name: np.array([getattr(r, name) for r in records], dtype=np.int64) for name in ("seq", "ts_ms")}
-    for name in ("writer", "kind"):
-        names, codes = np.unique([getattr(r, name) for r in records], return_inverse=True)
-        columns[name] = (codes.astype(np.int32), names.tolist())
-    columns["payload"] = (each, [_json(r.payload) for r in records])
-    columns |= {name: (each, [getattr(r, name) for r in records]) for name in ("prev_hash", "hash")}
-    with publish(out) as temporary:
-        write_parquet(temporary, columns, {"schema": "dolphin.journal/1"})
-    return len(records)
+            universes = [(r.seq, r.payload["assets"]) for r in journal.records(Kind.UNIVERSE)]
+            for record in _of_day(journal.records(wanted), date):
+                assets = next((names for seq, names in reversed(universes) if seq < record.seq), [])
+                tables.setdefault(record.kind, RecordColumns()).add(record, assets)
+    return tables
+
+
+def _whole(folder: Path, lane: str, date: str) -> dict[str, RecordColumns]:
+    table = RecordColumns()
+    for path in _journals(folder, lane):
+        with JournalReader(path) as journal:
+            for record in _of_day(journal.records(), date):
+                table.add_whole(record)
+    return {"": table} if table.rows else {}
+
+
+def _of_day(records: Iterable[Record], date: str) -> Iterator[Record]:
+    """Records of a UTC day: what a payload says of its date counts, otherwise when it was written."""
+    for record in records:
+        if not date or (record.payload.get("date") or date_of(record.ts_ms)) == date:
+            yield record
 
 
 def record_facts(record: Record) -> dict[str, Any]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -17,7 +17,19 @@ from dolphin.scanner.scan import Scanner
 from dolphin.storage.day_table import DayTable
 from dolphin.storage.klines import KlineStore
 
-__all__ = ["COMPARED", "Parity", "Way", "bar_way", "check_parity", "day_way", "first_difference", "stream_way", "venue_of", "venue_way"]
+__all__ = [
+    "COMPARED",
+    "Parity",
+    "Way",
+    "bar_way",
+    "check_parity",
+    "day_way",
+    "first_difference",
+    "stream_way",
+    "venue_of",
+    "venue_over",
+    "venue_way",
+]
 
 COMPARED = ("entry_bar", "exit_bar", "asset", "direction", "reason", "quantity")
 
@@ -120,7 +132,24 @@ def venue_of(
     engine: NDAlphaEngine | None = None,
     postures: Callable[[int], str | None] | None = None,
 ) -> Any:
-    """A ``VenueBacktest`` that has run; ``engine``: with layers attached already; ``postures``: by the bar's close, ms.
+    """``venue_over`` day tables."""
+    rows = [table_rows(table) for table in tables]
+    return venue_over(rows, tables[0].bar_seconds or 60, settings, direction, funding=funding, engine=engine, postures=postures)
+
+
+def venue_over(
+    days: Sequence[DayRows],
+    bar_seconds: int,
+    settings: Settings,
+    direction: int,
+    *,
+    funding: Any = None,
+    engine: NDAlphaEngine | None = None,
+    postures: Callable[[int], str | None] | None = None,
+    state: Mapping[str, Any] | None = None,
+) -> Any:
+    """A ``VenueBacktest`` that has run; ``engine``: with layers attached already; ``postures``: by the bar's close, ms; ``state``: of a
+    paper lane's venue.
 
     Raises ``MissingDependency`` without NautilusTrader, ``ConfigError`` for odd symbols.
     """
@@ -130,9 +159,8 @@ def venue_of(
     except ImportError as error:
         raise MissingDependency(f"NautilusTrader is not installed ({error}); install the extra: dolphin-nautilus[nautilus]") from error
     lane = next(name for name, side in LANES.items() if side == direction)
-    seconds = tables[0].bar_seconds or 60
-    config = DolphinActorConfig(lane=lane, bar_seconds=seconds, engine=settings.engine, orders=settings.venue)
-    return VenueBacktest.build(config, [table_rows(table) for table in tables], funding, engine, postures).run()
+    config = DolphinActorConfig(lane=lane, bar_seconds=bar_seconds, engine=settings.engine, orders=settings.venue)
+    return VenueBacktest.build(config, days, funding, engine, postures, state).run()
 
 
 def venue_way(tables: Sequence[DayTable], settings: Settings, direction: int) -> tuple[list[dict[str, Any]], float, float]:

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
 
-__all__ = ["SERVICES", "ServiceSpec", "member_services"]
+__all__ = ["SERVICES", "ServiceSpec", "is_trader", "member_services", "services_of"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -16,16 +16,19 @@ class ServiceSpec:
     """``python -m module --state DIR``. ``waits``: it starts when all before it live; others start beside their neighbours.
 
     ``port``: a member of the grid, healthy when its health URL says so; 0: a service that beats in DOLPHIN_HEARTBEAT under its pid.
+    ``lane``: of a trader, where the deployment has several.
     """
 
     name: str
     module: str
     waits: bool = False
     port: int = 0
+    lane: str = ""
 
     def command(self, state: Path | str, python: str = sys.executable) -> list[str]:
         """The command line."""
-        return [python, "-m", self.module, "--state", str(state), *(["--port", str(self.port)] if self.port else [])]
+        port, lane = ["--port", str(self.port)] if self.port else [], ["--lane", self.lane] if self.lane else []
+        return [python, "-m", self.module, "--state", str(state), *port, *lane]
 
 
 SERVICES: Final = (
@@ -38,6 +41,20 @@ SERVICES: Final = (
 )
 """What runs on the grid, in order: nothing trades before posture, breaker and forewarner are known, so the trader is last. The others
 seek the grid themselves, and load while it starts."""
+
+
+def services_of(lanes: Sequence[str]) -> tuple[ServiceSpec, ...]:
+    """``SERVICES`` for a deployment of ``lanes``: a trader each where there are several, side by side."""
+    if len(lanes) < 2:
+        return SERVICES
+    *others, trader = SERVICES
+    traders = [replace(trader, name=f"{trader.name}_{lane.lower()}", waits=place == 0, lane=lane) for place, lane in enumerate(lanes)]
+    return (*others, *traders)
+
+
+def is_trader(name: str) -> bool:
+    """Whether a process is that of a lane."""
+    return name == "trader" or name.startswith("trader_")
 
 
 def member_services(ports: Sequence[int]) -> tuple[ServiceSpec, ...]:

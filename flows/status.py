@@ -115,7 +115,7 @@ def status_of(state: StateFolder, settings: Settings) -> Status:
     left = [] if pid else ours(state.root)
     market = _market(clock)
     ended = replay is not None and market >= _end_ms(replay.last_date)
-    lane = lane_now(state.journals, settings.services.lane, settings.engine.max_hold_bars)
+    lane = lane_now(state.journals, settings.paper.names[0], settings.engine.max_hold_bars)
     speed = 0.0 if clock is None else clock.speed
     return Status(pid, rows, left, posture, state.kill.exists(), market, lag, ended, speed, lane, replay is None, feed)
 

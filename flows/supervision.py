@@ -30,7 +30,7 @@ from dolphin.storage.replay import Replay, read_replay, write_replay
 from dolphin.storage.state import StateFolder
 from flows.processes import end, ours
 from flows.scrape import PROMETHEUS, write_targets
-from flows.services import ServiceSpec
+from flows.services import ServiceSpec, is_trader
 from flows.supervisor import ProcessInfo, Supervisor
 from flows.workspace import jar_folder
 
@@ -110,7 +110,8 @@ def follow(plan: Plan, tell: Callable[[str], None]) -> None:
             if given_up:
                 raise Unavailable("; ".join(f"{name} keeps crashing: {last_words(plan.state, name)}" for name in given_up))
             words = {name: status for name, status, _ in sorted(_beats(grid).values(), key=lambda beat: beat[2])}
-            busy = words.get("scanner") != "ended" or words.get("trader", "waiting") in ("waiting", *NOT_AT_WORK)
+            lanes = [word for name, word in words.items() if is_trader(name)] or ["waiting"]
+            busy = words.get("scanner") != "ended" or any(word in ("waiting", *NOT_AT_WORK) for word in lanes)
             quiet_since = None if busy else quiet_since or time.monotonic()
         tell("the replay has ended: the scanner has no more bars, the trader none waiting")
     finally:
@@ -307,7 +308,7 @@ def _end(state: StateFolder, supervisor: Supervisor, settings: Settings) -> list
 def _waves_down(supervisor: Supervisor) -> list[list[str]]:
     names = list(supervisor.processes())
     members = [name for name in names if name == "grid" or name.startswith("grid_")]
-    first = [name for name in names if name == "trader"]
+    first = [name for name in names if is_trader(name)]
     return [first, [name for name in names if name not in (*members, *first)], members]
 
 

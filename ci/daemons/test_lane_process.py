@@ -15,7 +15,7 @@ from lane_worlds import BETA, BOOST, payloads, replay_of, settings_of, warning
 
 from dolphin.config import load, to_toml
 from dolphin.deployment import GridConfig
-from dolphin.errors import MalformedFile, MissingDependency
+from dolphin.errors import MalformedFile, MissingDependency, Unavailable
 from dolphin.grid.maps import CONTROL, FEATURES, SAFETY, AcbBoost, Kill, PostureRecord, fields
 from dolphin.grid.process import start_members, stop_member
 from dolphin.kernels._jit import cache_dir
@@ -25,7 +25,7 @@ from dolphin.types import Posture
 from flows.workspace import jar_folder
 
 FIRST = "2025-01-02"
-LANE_KINDS = {Kind.BAR, Kind.TRADE, Kind.DAY_RESULT, Kind.SNAPSHOT}
+LANE_KINDS = {Kind.BAR, Kind.TRADE, Kind.DAY_RESULT, Kind.DAY_SNAPSHOT}
 
 
 @pytest.fixture
@@ -88,13 +88,15 @@ def restarts(deployment):
 
 
 def test_a_trader_killed_twice_in_a_replay_ends_where_an_undisturbed_one_does(deployment, market, calm):
-    """Every record of the lane: bars, trades, snapshots bit for bit. The scanner dies once, too."""
+    """Every decision of the lane, and each order once. The scanner dies once, too; a second trader of the lane is refused meanwhile."""
     grid = deployment.member.connect()
     all_clear(grid)
     now = time.monotonic()
     replay = msgspec.structs.replace(replay_of(market, FIRST, FIRST, speed=900.0), started_monotonic=now + 6.0)
     write_replay(deployment.state.replay, replay)
     scanner, trader = deployment.start("scanner"), deployment.start("trader")
+    second = deployment.start("trader")
+    assert second.wait(90) == Unavailable.exit_code
     for life in (0, 1):
         seen = min(160, bars(deployment) + 20)
         assert wait_for(lambda life=life, seen=seen: bars(deployment) >= seen and restarts(deployment) == life, 90)
@@ -117,5 +119,9 @@ def test_a_trader_killed_twice_in_a_replay_ends_where_an_undisturbed_one_does(de
     assert [process.wait(30) for process in (trader, scanner)] == [0, 0]
     with JournalReader(journal_path(deployment.state.journals, "trader_blue")) as journal:
         assert journal.verify().ok
+        sent = [r.payload["client_order_id"] for r in journal.records(Kind.ORDER_INTENT)]
+        done = [r.payload["client_order_id"] for r in journal.records(Kind.ORDER_EVENT) if r.payload["event"] == "filled"]
+        assert sent == done == sorted(set(sent))
+        assert len(sent) >= 4
         assert [r.payload["reason"].endswith("come out as they were") for r in journal.records(Kind.RECOVERED)] == [True, True]
     grid.close()

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from crash_points import Pulled, copy_scans, crash_at
 from lane_worlds import Teller, engine_run, payloads, replay_of, settings_of
 
 import daemons.trader
-from daemons.lane import Lane
 from daemons.patience import Patience
-from daemons.scan_log import ScannedBar
 from daemons.trader import TraderService
 from dolphin.errors import ConfigError, MalformedFile, QualityError, Unavailable
 from dolphin.grid.maps import FEATURES
+from dolphin.lane.lane import Lane
+from dolphin.lane.scan_log import ScannedBar
 from dolphin.storage.journal import Journal, Kind
 from dolphin.storage.state import StateFolder
 from dolphin.telemetry.alerts import AlertKind
@@ -21,7 +22,7 @@ from flows.kill import release
 
 FIRST, SECOND = "2025-01-02", "2025-01-03"
 DAY_MS = 86_400_000
-LANE_KINDS = {Kind.BAR, Kind.TRADE, Kind.DAY_RESULT, Kind.SNAPSHOT}
+LANE_KINDS = {Kind.BAR, Kind.TRADE, Kind.DAY_RESULT, Kind.SNAPSHOT, Kind.DAY_SNAPSHOT}
 
 
 def trader_of(world):
@@ -38,16 +39,6 @@ def bars_of(world_of, calm, market):
         return world
 
     return make
-
-
-def copy_scans(calm, folder, days=1):
-    """The scanner's journal up to the end of a day: the same records, hence the same hashes."""
-    with Journal.open(folder / "scanner.sqlite", "scanner") as copy:
-        scanner = next(r.service for r in calm.runners if r.service.name == "scanner")
-        for record in scanner.context.journal.records():
-            days -= copy.append(Kind(record.kind), record.payload, record.ts_ms) > 0 and record.kind == Kind.DAY_TABLE
-            if not days:
-                break
 
 
 def until_done(world, date=FIRST):
@@ -120,27 +111,6 @@ def test_changing_postures_and_boosts_are_those_of_the_engine_bar_by_bar(bars_of
     assert {p["posture"] for kind, _, p in payloads(trader) if kind == Kind.BAR} == {"APEX", "STALKER", "HIBERNATE"}
     assert trader.lane.engine.trades == engine.trades
     assert {t["reason"] for t in engine.trades} >= {"HIBERNATE_HALT"}
-
-
-class Pulled(BaseException):
-    """kill -9 at this very statement."""
-
-
-def crash_at(service, step, *, after):
-    """Let the journal's ``step``-th commit be the last thing that happens: just before it, or just after."""
-    journal, count = service.context.journal, [0]
-    append = journal.append_many
-
-    def counted(entries):
-        count[0] += 1
-        if count[0] == step and not after:
-            raise Pulled
-        seqs = append(entries)
-        if count[0] == step:
-            raise Pulled
-        return seqs
-
-    journal.append_many = counted
 
 
 @pytest.fixture
@@ -236,7 +206,7 @@ def test_a_lane_that_comes_back_otherwise_than_its_journal_goes_into_safe_mode(b
 def test_a_damaged_newest_snapshot_falls_back_to_the_one_before(bars_of, undisturbed):
     world = bars_of()
     _, trader = one_day(world)
-    last = trader.context.journal.last(Kind.SNAPSHOT).seq
+    last = trader.context.journal.last(Kind.DAY_SNAPSHOT).seq
     trader.context.journal._db.execute("UPDATE attachment SET bytes = x'00' WHERE seq = ?", (last,))
     world.end(trader, killed=True)
     again = world.start(TraderService)

@@ -87,6 +87,52 @@ def test_export_writes_every_record_to_parquet(home):
         assert names[codes[-1]] == '{"by":"operator","reason":"drill 5, Größe"}'
 
 
+def test_export_of_a_kind_has_a_column_a_field(home):
+    """Numbers are numbers, nothing is lost; a day alone can be had, by the payload's date or else by the record's time."""
+    done = dolphin("export", "out.parquet", "--kind", "day_result", "--lane", "BLUE", cwd=home)
+    assert done.stdout == "6 records in out.parquet\n", done.stderr
+    with Parquet(home / "out.parquet") as file:
+        assert file.names == ("seq", "ts_ms", "writer", "capital", "date", "trades", "hash")
+        table = file.read(file.names)
+        assert file.numbers(table, "trades").tolist() == [0, 1, 2, 3, 4, 5]
+        assert set(file.numbers(table, "capital").tolist()) == {25_000.5}
+    assert dolphin("export", "day.parquet", "--date", "2025-01-03", cwd=home).stdout == "1 records in day.parquet\n"
+    assert dolphin("export", "day.parquet", "--date", "2025-01-01", cwd=home).stdout == "8 records in day.parquet\n"
+
+
+def test_export_into_a_folder_writes_every_kind_with_its_own_columns(tmp_path):
+    """A bar's parts, nulls among numbers and texts, a scan's closes by asset, lists, truths."""
+    folder, entry = tmp_path / "data" / "journal", {"asset": "BTCUSDT", "notional": 10.5}
+    facts = {"date": "2025-01-01", "vel_div": None, "posture": "APEX", "boost": 1.0, "beta": 0.2, "exit": None, "refusals": ["HALTED"]}
+    scan = {"date": "2025-01-01", "bar": 0, "vel_div": 0.5, "lambda_max": [1.5, None], "velocity": [None, 2.0], "instability": [1.0, 1.0]}
+    with Journal.open(journal_path(folder, "scanner"), "scanner") as journal:
+        journal.append(Kind.UNIVERSE, {"assets": ["BTCUSDT", "ETHUSDT"], "bar_seconds": 60}, NOW)
+        journal.append(Kind.SCAN, {**scan, "n_participants": [2, 2], "closes": [100.5, None]}, NOW)
+        journal.append(Kind.BAR, {**facts, "bar": 0, "entry": None}, NOW)
+        journal.append(Kind.BAR, {**facts, "bar": 1, "vel_div": 0.25, "entry": entry}, NOW)
+        journal.append(Kind.SAFE_MODE, {"engaged": True, "reason": "a drill", "by": "operator"}, NOW)
+    done = dolphin("export", "out", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert sorted(path.stem for path in (tmp_path / "out").iterdir()) == ["bar", "safe_mode", "scan", "universe"]
+    bars, scans, safe = (_read(tmp_path / "out" / f"{kind}.parquet") for kind in ("bar", "scan", "safe_mode"))
+    assert bars["entry.asset"] == ["", "BTCUSDT"]
+    assert str(bars["entry.notional"]) == "[nan, 10.5]"
+    assert str(bars["vel_div"]) == "[nan, 0.25]"
+    assert bars["bar"] == [0, 1]
+    assert bars["refusals"] == ['["HALTED"]'] * 2
+    assert "entry" not in bars
+    assert str(bars["exit"]) == "[nan, nan]"
+    assert (scans["closes.BTCUSDT"], str(scans["closes.ETHUSDT"]), scans["velocity.1"]) == ([100.5], "[nan]", [2.0])
+    assert safe["engaged"] == [1]
+
+
+def _read(path):
+    """Columns as lists."""
+    with Parquet(path) as file:
+        table = file.read(file.names)
+        return {name: table[name].to_pylist() for name in file.names}
+
+
 @pytest.mark.parametrize(
     ("arguments", "code", "words"),
     [
@@ -94,6 +140,8 @@ def test_export_writes_every_record_to_parquet(home):
         (("show", "--lane", "../x"), 2, "a lane or service is letters"),
         (("show", "--kind", "rumour"), 2, "no such kind; one of started"),
         (("export", "x.parquet", "--kind", "trade"), 3, "there is no such record"),
+        (("export", "x.parquet", "--date", "2031-01-01"), 3, "there is no such record"),
+        (("export", "x.parquet", "--date", "today"), 2, "expected YYYY-MM-DD"),
         (("verify", "--set", "paths.journal=elsewhere"), 3, "elsewhere: there is no journal"),
     ],
 )

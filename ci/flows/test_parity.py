@@ -64,7 +64,7 @@ def test_latency_and_spread_move_fills_and_no_decision(market):
     """45 s late and 40 bps wide: the trades are the same, the fills are worse, the sums still hold."""
     _, tables = market
     plain, _, near, _ = venue_run(tables)
-    settings = Settings(venue=msgspec.structs.replace(Settings().venue, latency_ms=45_000.0, spread_bps=40.0))
+    settings = Settings(venue=msgspec.structs.replace(Settings().venue, latency_ms=45_000.0, spread_bps=40.0, drift=True))
     moved, _, far, _ = venue_run(tables, settings)
     assert first_difference(plain, moved) == ""
     assert sum(trade.slippage for trade in far.trades) < sum(trade.slippage for trade in near.trades)

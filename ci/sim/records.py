@@ -10,9 +10,9 @@ from typing import Any
 
 import msgspec
 
-from daemons.inputs import Inputs
-from daemons.lane import Lane
-from daemons.scan_log import DayEnd, ScanLog, Universe
+from dolphin.lane.inputs import Inputs
+from dolphin.lane.lane import Lane
+from dolphin.lane.scan_log import DayEnd, ScanLog, Universe
 from dolphin.storage.journal import Entry, JournalReader, Kind, Record, journal_files
 from dolphin.storage.journal_records import canonical
 from dolphin.types import Posture

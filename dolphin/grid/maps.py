@@ -107,12 +107,17 @@ class LaneState(Stamped, frozen=True, kw_only=True, tag_field="schema", tag="dol
     """DOLPHIN_FEATURES ``lane_<BLUE or GREEN>``: what the lane is worth with its open position, and its peak since the lane began.
 
     Honest ledger, USDT. Published on every bar and at least once a minute: the watchdog takes an older one than 180 s for unknown.
+    The venue's ledger beside it, null for a lane without orders: ``account`` balance with the open position marked, ``position`` (symbol,
+    signed quantity, entry_price, unrealised), ``last_fill`` (symbol, side, quantity, price, fee, ts_ms).
     """
 
     equity: float
     peak: Annotated[float, Meta(gt=0)]
     date: Date
     bar: Annotated[int, Meta(ge=-1)]
+    account: float | None = None
+    position: dict[str, Any] | None = None
+    last_fill: dict[str, Any] | None = None
 
 
 class Scan(Stamped, frozen=True, kw_only=True, tag_field="schema", tag="dolphin.scan/1"):

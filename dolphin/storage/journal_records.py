@@ -45,10 +45,12 @@ class Kind(StrEnum):
     SAFE_MODE = "safe_mode"
     RECOVERED = "recovered"
     SNAPSHOT = "snapshot"
+    DAY_SNAPSHOT = "day_snapshot"
     ROTATED = "rotated"
     UNIVERSE = "universe"
     SCAN = "scan"
     DAY_TABLE = "day_table"
+    SETTLEMENT = "settlement"
 
 
 FIELDS: Final[Mapping[Kind, tuple[str, ...]]] = {
@@ -67,17 +69,21 @@ FIELDS: Final[Mapping[Kind, tuple[str, ...]]] = {
     Kind.SAFE_MODE: ("engaged", "reason", "by"),
     Kind.RECOVERED: ("reason", "from_seq"),
     Kind.SNAPSHOT: ("date", "bar"),
+    Kind.DAY_SNAPSHOT: ("date", "bar"),
     Kind.ROTATED: ("segment", "first_seq", "last_seq", "last_hash"),
     Kind.UNIVERSE: ("assets", "bar_seconds"),
     Kind.SCAN: ("date", "bar", "vel_div", "lambda_max", "velocity", "instability", "n_participants", "closes"),
     Kind.DAY_TABLE: ("date", "bars"),
+    Kind.SETTLEMENT: ("trade_id", "asset", "direction", "quantity_model", "quantity_filled", "model_net", "fills_net"),
 }
 """Payload fields by kind. Prices and capital in USDT, ``bar`` counts bars of the day, times are ms UTC; unknown numbers are null.
 
 ``bar`` is the decision: inputs as the engine read them, what it entered or left (null: nothing), refusals by name. ``day_result``,
 ``posture``, ``acb_boost`` and ``mc_forewarner`` are the grid's records of the same names. ``kill``, ``release`` and ``safe_mode`` say
 why and who. ``scan`` is a closed bar (its close is the record's ``ts_ms``) as the scanner saw it, ``closes`` over the assets of the last
-``universe``; ``day_table`` ends a day.
+``universe``; ``day_table`` ends a day. ``snapshot`` and, at a day's end, ``day_snapshot`` carry a lane's state beside them.
+``order_intent`` is written before its order is sent, ``order_event`` is what the venue said of it (a fill with price, quantity, fee),
+``settlement`` a round trip in both ledgers (``VenueTrade``).
 A record with bytes beside it has ``attachment: {sha256, bytes}``, too.
 """
 

@@ -5,6 +5,7 @@ The same bars with the same inputs give the same records; that is how a restart 
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from inspect import unwrap
 from typing import Any, Final
@@ -12,19 +13,20 @@ from typing import Any, Final
 import msgspec
 import numpy as np
 
-from daemons.inputs import Inputs, ToldBook, ToldBreaker, ToldForewarner
-from daemons.scan_log import DayEnd, ScannedBar, Universe, known
-from dolphin.config import EngineConfig
+from dolphin.config import EngineConfig, config_hash
 from dolphin.engine.nd import NDAlphaEngine
 from dolphin.engine.records import params_record
 from dolphin.grid.port import pnl_map
 from dolphin.kernels.costs import honest_return_nb
+from dolphin.lane.inputs import Inputs, ToldBook, ToldBreaker, ToldForewarner
+from dolphin.lane.scan_log import DayEnd, ScannedBar, Universe, known
 from dolphin.storage.journal import Entry, Kind
+from dolphin.types import BarResult
 
 __all__ = ["SNAPSHOT_BARS", "Lane"]
 
 SNAPSHOT_BARS: Final = 60
-"""Bars between two snapshots of the engine."""
+"""Bars between two snapshots of the engine; a lane with a position waits until it is flat."""
 
 _honest_return = unwrap(honest_return_nb)
 
@@ -56,13 +58,21 @@ class Lane:
         """Bars that came again or late, and were not processed."""
         self.boost, self.beta = 1.0, 0.0
         self.mark = Mark(config.start_capital, config.start_capital)
+        self.result = BarResult()
+        """Decision of the newest bar."""
+        self.closed: list[dict[str, Any]] = []
+        """Trades that the newest step has closed, those between two bars included."""
+        self.day_over = False
+        """A day's result was given, and no snapshot since."""
+        self._snapped = 0
         self._breaker, self._forewarner = ToldBreaker(), ToldForewarner()
-        self._book = ToldBook() if with_book else None
+        self.book = ToldBook() if with_book else None
+        self._config = config_hash(config)
         self._params = params_record(config).view(np.recarray)[0]
         self.engine = NDAlphaEngine(config)
         self.engine.set_acb(self._breaker)
         self.engine.set_mc_forewarner(self._forewarner, {name: getattr(config, name) for name in config.__struct_fields__})
-        self.engine.set_ob_engine(self._book)
+        self.engine.set_ob_engine(self.book)
 
     def wants(self, bar: ScannedBar) -> bool:
         """Whether the bar is new: later than the last one, and of no day that is done."""
@@ -78,20 +88,25 @@ class Lane:
         """Process a bar; its records. One that is not wanted is counted and leaves none."""
         if not self.wants(bar):
             return self.drop(bar)
-        entries = self._close_day(bar.ts_ms) if self.date and self.date != bar.date else []
+        first = len(self.engine.trades)
+        entries = self.begin(bar, inputs)
         before = len(self.engine.trades)
-        self._at(bar.seq, bar.hash)
-        self._tell(bar, inputs)
-        result = self.engine.process_row(bar.closes, bar.vel_div, bar.v50, bar.v750, bar.ts_ms)
+        self.result = result = self.engine.process_row(bar.closes, bar.vel_div, bar.v50, bar.v750, bar.ts_ms)
         self.last_ts, self.bar = bar.ts_ms, bar.bar
         self._mark()
         entries += self._trades(before, bar.ts_ms)
+        self.closed = self.engine.trades[first:]
         decision = {"entry": result.entry, "exit": result.exit, "refusals": list(result.refusals)}
         facts = {"date": bar.date, "bar": bar.bar, "vel_div": known(bar.vel_div), "posture": inputs.posture, "boost": self.boost}
         marks = {"beta": self.beta, "equity": self.mark.equity, "peak": self.mark.peak, "told": inputs}
         entries.append(Entry(Kind.BAR, _plain({**facts, **marks, **decision, **self._place()}), bar.ts_ms))
-        if self.engine.bar_count % SNAPSHOT_BARS == 0:
-            entries.append(self.snapshot())
+        return entries
+
+    def begin(self, bar: ScannedBar, inputs: Inputs) -> list[Entry]:
+        """What comes before a bar's decision: a day that is over is closed (its records), and the engine is told ``inputs``."""
+        entries = self._close_day(bar.ts_ms) if self.date and self.date != bar.date else []
+        self._at(bar.seq, bar.hash)
+        self._tell(bar, inputs)
         return entries
 
     def drop(self, bar: ScannedBar) -> list[Entry]:
@@ -103,18 +118,32 @@ class Lane:
     def end_day(self, end: DayEnd) -> list[Entry]:
         """Close the day; its records, none when no bar of it was processed."""
         self._at(end.seq, end.hash)
-        return self._close_day(end.ts_ms) if self.date == end.date else []
+        before = len(self.engine.trades)
+        entries = self._close_day(end.ts_ms) if self.date == end.date else []
+        self.closed = self.engine.trades[before:]
+        return entries
 
-    def snapshot(self) -> Entry:
-        """Everything, for a restart: the engine's bytes and the lane's own state."""
+    @property
+    def due(self) -> bool:
+        """Whether the next moment of rest is one for a snapshot: every 60 bars, and when a day is over."""
+        return self.day_over or self.engine.bar_count // SNAPSHOT_BARS > self._snapped
+
+    def snapshot(self, kind: Kind = Kind.SNAPSHOT, venue: Mapping[str, Any] | None = None) -> Entry:
+        """Everything, for a restart: the engine's bytes, the lane's own state and that of its ``venue``. That of a day's end is kept for
+        days, for a replay.
+        """
+        if kind == Kind.SNAPSHOT:
+            self.day_over, self._snapped = False, self.engine.bar_count // SNAPSHOT_BARS
         own = {"universe": list(self.assets), "bar_seconds": self.bar_seconds, "last_ts": self.last_ts, "done": self.done}
         told = {"boost": self.boost, "beta": self.beta, "equity": self.mark.equity, "peak": self.mark.peak}
-        payload = {"date": self.date, "bar": self.bar, **own, **told, **self._place()}
-        return Entry(Kind.SNAPSHOT, payload, self.last_ts, attachment=self.engine.snapshot())
+        beside = {"venue": dict(venue)} if venue else {}
+        payload = {"date": self.date, "bar": self.bar, "config": self._config, **own, **told, **self._place(), **beside}
+        return Entry(kind, payload, self.last_ts, attachment=self.engine.snapshot())
 
     def restore(self, payload: dict[str, Any], data: bytes) -> None:
         """Go on from ``snapshot``. Raises ``MalformedFile`` for damaged bytes, ``ConfigError`` when the engine's settings are others."""
         self.engine = self.engine.restored(data)
+        self.day_over, self._snapped = False, self.engine.bar_count // SNAPSHOT_BARS
         self.date, self.assets, self.bar_seconds = payload["date"], tuple(payload["universe"]), payload["bar_seconds"]
         self.last_ts, self.bar, self.done = payload["last_ts"], payload["bar"], payload["done"]
         self.boost, self.beta = payload["boost"], payload["beta"]
@@ -123,8 +152,8 @@ class Lane:
 
     def _tell(self, bar: ScannedBar, inputs: Inputs) -> None:
         """Posture, boost, forewarning and book reach the engine before the bar does; a new day begins with them."""
-        if self._book is not None:
-            self._book.tell(inputs.book)
+        if self.book is not None:
+            self.book.tell(inputs.book)
         told = (inputs.boost, inputs.beta) if inputs.boost is not None and inputs.beta is not None else None
         if self.date != bar.date:
             self.boost, self.beta = told or (1.0, 0.0)
@@ -141,11 +170,11 @@ class Lane:
     def _close_day(self, ts_ms: int) -> list[Entry]:
         before = len(self.engine.trades)
         result = self.engine.end_day()
-        self.done, self.date = self.date, ""
+        self.done, self.date, self.day_over = self.date, "", True
         self._mark()
         record = _plain({"schema": "dolphin.day/1", "ts_ms": ts_ms, **result, **self._place()})
         day = Entry(Kind.DAY_RESULT, record, ts_ms, {"grid": f"{pnl_map(self.direction)}/{self.done}"})
-        return [*self._trades(before, ts_ms), day, self.snapshot()]
+        return [*self._trades(before, ts_ms), day, self.snapshot(Kind.DAY_SNAPSHOT)]
 
     def _trades(self, before: int, ts_ms: int) -> list[Entry]:
         return [Entry(Kind.TRADE, _plain(trade), ts_ms) for trade in self.engine.trades[before:]]
