@@ -1,7 +1,7 @@
 """Trades of an exchange through CCXT Pro, on a thread of its own that only stores what came: subscriptions, the exchange's time, backfill.
 
 CCXT wakes a caller that watches many symbols for the first of them that traded; what came for the others in the same instant it tells
-with their *next* trade. So the trades are read from its caches every 10 ms, and watching only keeps the subscription alive.
+with their *next* trade. So the trades are taken out of its caches every 10 ms, and watching only keeps the subscription alive.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import logging
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Coroutine, Iterator, Sequence
+from collections.abc import Callable, Coroutine, Sequence
 from itertools import batched
 from typing import Any, Final
 
@@ -49,10 +49,12 @@ class CcxtTrades(TradeFeed):
     def __init__(self, client: Any, timer: Any, clock: Callable[[], int], bar_seconds: int) -> None:
         self._client, self._timer, self._clock = client, timer, clock
         self._frame = f"{bar_seconds // 60}m" if bar_seconds >= 60 else f"{bar_seconds}s"
-        self._events: deque[Sequence[Told | Heard | Down | Listed | Answer]] = deque()
-        """What came together is taken together: a connection's newest trade must not be seen before another symbol's older one."""
+        self._events: deque[tuple[int, Sequence[Told | Heard | Down | Listed | Answer]]] = deque()
+        """What came together is taken together: a connection's newest trade must not be seen before another symbol's older one. Before it
+        the number of the subscription over whose symbols the places count; 0: no places."""
         self._names: list[str] = []
-        self._last: list[Any] = []
+        self._number = self._followed = 0
+        self._keepers: list[asyncio.Task[None]] = []
         self._batches: list[tuple[int, ...]] = []
         self._sessions: dict[int, Any] = {}
         self._tasks: set[asyncio.Task[None]] = set()
@@ -63,13 +65,18 @@ class CcxtTrades(TradeFeed):
         self._thread.start()
 
     def follow(self, symbols: Sequence[str]) -> None:
-        self._call(self._subscribe(tuple(symbols)))
+        self._followed += 1
+        self._call(self._subscribe(tuple(symbols), self._followed))
 
     def ask(self, ask: AskBars | AskTrades | AskMarkets) -> None:
         self._call(self._answered(ask))
 
     def take(self) -> list[Told | Heard | Down | Listed | Answer]:
-        return [event for _ in range(len(self._events)) for event in self._events.popleft()]
+        found: list[Told | Heard | Down | Listed | Answer] = []
+        for _ in range(len(self._events)):
+            of, events = self._events.popleft()
+            found += events if of in (0, self._followed) else []
+        return found
 
     def close(self) -> None:
         with contextlib.suppress(RuntimeError):
@@ -81,10 +88,11 @@ class CcxtTrades(TradeFeed):
     def _call(self, work: Coroutine[Any, Any, None]) -> None:
         self._loop.call_soon_threadsafe(self._spawn, work)
 
-    def _spawn(self, work: Coroutine[Any, Any, None]) -> None:
+    def _spawn(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
         task = self._loop.create_task(work)
         self._tasks.add(task)
         task.add_done_callback(self._ended)
+        return task
 
     def _ended(self, task: asyncio.Task[None]) -> None:
         self._tasks.discard(task)
@@ -109,22 +117,34 @@ class CcxtTrades(TradeFeed):
             sent = self._clock()
             try:
                 server = await asyncio.wait_for(self._timer.fetch_time(), 10.0)
-                self._events.append([Told(sent, self._clock(), int(server))])
+                self._events.append((0, [Told(sent, self._clock(), int(server))]))
             except (BaseError, TimeoutError, TypeError) as error:
                 _log.warning("the exchange's time is not to be had: %s: %s", type(error).__name__, error)
                 self._heed(error, self._timer)
             await asyncio.sleep(max(POLL_S, self._quiet_until - time.monotonic()))
 
-    async def _subscribe(self, symbols: tuple[str, ...]) -> None:
+    async def _subscribe(self, symbols: tuple[str, ...], subscription: int) -> None:
+        """Let go of what was followed before, then one connection a batch."""
+        await self._unsubscribe()
         retry = retry_if_exception(lambda error: isinstance(error, Exception) and not isinstance(error, ConfigError))
         async for attempt in AsyncRetrying(wait=self._pause, retry=retry, before_sleep=_failed):
             with attempt:
                 self._names = await venue_names(self._client, symbols)
-        self._last = [None] * len(self._names)
+        self._number, self._sessions = subscription, {}
         self._batches = list(batched(range(len(self._names)), BATCH))
         for number, places in enumerate(self._batches):
-            self._events.append([Down(places, "not connected yet")])
-            self._spawn(self._keep(number))
+            self._events.append((subscription, [Down(places, "not connected yet")]))
+            self._keepers.append(self._spawn(self._keep(number)))
+
+    async def _unsubscribe(self) -> None:
+        from ccxt.base.errors import BaseError
+
+        for keeper in self._keepers:
+            keeper.cancel()
+        batches, self._batches, self._keepers = [[self._names[place] for place in batch] for batch in self._batches], [], []
+        for names in batches:
+            with contextlib.suppress(BaseError, TimeoutError):
+                await asyncio.wait_for(self._client.un_watch_trades_for_symbols(names), CLOSE_S)
 
     async def _keep(self, number: int) -> None:
         """A connection, begun again, later and later, when it fails."""
@@ -154,27 +174,17 @@ class CcxtTrades(TradeFeed):
 
     def _down(self, number: int, why: str) -> None:
         self._drain(number)
-        self._events.append([Down(self._batches[number], why)])
+        self._events.append((self._number, [Down(self._batches[number], why)]))
 
     def _drain(self, number: int) -> None:
         received, heard = self._clock(), list[Heard]()
         for place in self._batches[number]:
-            fresh = list(self._fresh(place))
-            if fresh:
-                heard.append(Heard(place, received, [parsed(trade) for trade in reversed(fresh)]))
+            cache = self._client.trades.get(self._names[place])
+            if cache:
+                heard.append(Heard(place, received, [parsed(trade) for trade in cache]))
+                cache.clear()
         if heard:
-            self._events.append(heard)
-
-    def _fresh(self, place: int) -> Iterator[Any]:
-        """Newest first."""
-        cache = self._client.trades.get(self._names[place])
-        if not cache:
-            return
-        before, self._last[place] = self._last[place], cache[-1]
-        for trade in reversed(cache):
-            if trade is before:
-                return
-            yield trade
+            self._events.append((self._number, heard))
 
     def _session(self, number: int) -> Any:
         wanted = f"trade::{self._names[self._batches[number][0]]}"
@@ -194,10 +204,10 @@ class CcxtTrades(TradeFeed):
                 with attempt:
                     async with self._requests:
                         await asyncio.sleep(max(0.0, self._quiet_until - time.monotonic()))
-                        self._events.append([await answer(self._client, ask, self._frame)])
+                        self._events.append((0, [await answer(self._client, ask, self._frame)]))
         except (BadSymbol, ConfigError, RetryError) as error:
             if not isinstance(ask, AskMarkets):
-                self._events.append([Answer(ask, {}, refused=f"{type(error).__name__}: {error}")])
+                self._events.append((0, [Answer(ask, {}, refused=f"{type(error).__name__}: {error}")]))
 
     def _pause(self, state: RetryCallState) -> float:
         """Growing, and never shorter than the exchange asked for."""

@@ -146,7 +146,7 @@ def _live_plan(settings: Settings, state: StateFolder) -> Plan:
     """Bars and books of the exchange that ``feed`` names, by its own clock."""
     from flows.demo_clock import market_clock
     from flows.replay import absent_layers, trained_forewarner, with_sources
-    from flows.services import SERVICES, member_services
+    from flows.services import member_services, services_of
     from flows.supervision import Plan
 
     clock = market_clock(settings.feed.url)
@@ -156,7 +156,7 @@ def _live_plan(settings: Settings, state: StateFolder) -> Plan:
     for line in lines:
         _say(line)
     ports = range(settings.grid.port, settings.grid.port + settings.grid.members)
-    return Plan(settings, state, (*member_services(ports), *SERVICES), None, clock)
+    return Plan(settings, state, (*member_services(ports), *services_of(settings.paper.names)), None, clock)
 
 
 def _status(state: StateFolder, settings: Settings) -> Status:

@@ -2,19 +2,25 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 import time
 
 import numpy as np
 import pytest
+from daemon_processes import wait_for
 from daemon_worlds import World
-from live_exchange import DemoProcess, LiveScanner, differences, scan_differences
+from live_exchange import CHECKOUT, DemoProcess, LiveScanner, differences, scan_differences
+from trade_tapes import oracle_bars
 
 from daemons.clock import RealClock
 from daemons.ob_stream import BookService
 from dolphin.config import Settings
 from dolphin.deployment import FeedConfig
+from dolphin.errors import DolphinError
 from dolphin.grid.maps import FEATURES
-from dolphin.storage.journal import Kind
+from dolphin.storage.journal import JournalReader, Kind, journal_path
 
 MINUTE = 60_000
 
@@ -71,6 +77,40 @@ def test_the_cut_was_noticed_and_backfilled(day):
     assert "backfill" in scanner.words[2:]
     health = scanner.world.grid.get(FEATURES, "feed")
     assert (health["symbols"], health["down"], health["missing_bars"]) == (12, 1, 0)
+
+
+def test_a_scanner_that_is_killed_comes_back_with_the_bars_of_an_undisturbed_one(exchange, tmp_path):
+    """kill -9 twice; the journal holds each bar once, and each is what the exchange published."""
+    clock = exchange.clock
+    arguments = [str(tmp_path), exchange.url, str(clock.start_ms), repr(clock.started_monotonic), repr(clock.speed), "60"]
+    path = os.pathsep.join([str(CHECKOUT), str(CHECKOUT / "ci"), os.environ.get("PYTHONPATH", "")])
+    environ = {**os.environ, "PYTHONPATH": path}
+    for bars in (3, 5):
+        log = (tmp_path / "log.txt").open("ab")
+        with log, subprocess.Popen([sys.executable, "-m", "live_process", *arguments], env=environ, stderr=log) as process:
+            first = len(scans_in(tmp_path))
+            assert wait_for(lambda first=first, bars=bars: len(scans_in(tmp_path)) >= first + bars, 120.0)
+            process.kill()
+    records = scans_in(tmp_path)
+    closes = [record.ts_ms for record in records]
+    assert closes == list(range(closes[0], closes[-1] + 1, MINUTE))
+    tapes = exchange.trades(closes[0] - MINUTE, closes[-1])
+    symbols = sorted(tapes)
+    for place, symbol in enumerate(symbols):
+        truth = oracle_bars(tapes[symbol], MINUTE, closes[0] // MINUTE - 1, len(closes), 12)
+        told = [record.payload["closes"][place] for record in records]
+        assert [(a, b) for a, b in zip(told, truth, strict=True) if b is not None and b.traded and a != b.close] == []
+
+
+def scans_in(root):
+    path = journal_path(root / "journal", "scanner")
+    if not path.is_file():
+        return []
+    try:
+        with JournalReader(path) as journal:
+            return list(journal.records(Kind.SCAN))
+    except DolphinError:
+        return []
 
 
 def test_a_delisted_symbol_has_no_price_from_then_on(exchange, day):
