@@ -25,6 +25,7 @@ from dolphin.synthetic.market import SyntheticMarket
 from dolphin.types import Posture
 from flows.cli import app
 from flows.kill import release
+from flows.lane_day import LanePast
 from flows.lane_parity import lane_parity
 from flows.lane_parity_text import parity_text, sentence
 from flows.lane_venue import Retelling
@@ -154,6 +155,26 @@ def test_a_lane_that_still_runs_is_checked_up_to_where_it_stands(world):
     assert {path: path.stat().st_size for path in world.state.root.rglob("*.sqlite")} == before
     run_out(world)
     assert "still open" not in same(lane_parity(world.state, "blue", FIRST))
+
+
+def test_what_a_lane_decides_while_it_is_checked_is_left_for_the_next_time(world):
+    _, _, trader = deployed(world)
+    world.run(60, until=lambda: trader.lane.bar >= 60)
+    taken, recorded = 0, []
+    with LanePast(world.state, "blue") as past:
+        lane = past.lane()
+        for step in past.walk(lane, 0):
+            if not taken:
+                stood = past.journal.last(Kind.BAR).payload["bar"]
+                world.run(60, until=lambda: trader.lane.bar >= 90)
+                assert past.journal.last(Kind.BAR).payload["bar"] > stood
+            recorded += [record for record in step.recorded if record.kind == Kind.BAR]
+            if step.bar is not None:
+                lane.take(step.bar, step.inputs)
+                taken += 1
+            assert not step.missed
+    assert taken == len(recorded) > 10
+    assert recorded[-1].payload["bar"] == stood
 
 
 def test_a_lane_that_began_in_the_middle_of_the_day_says_so(world):

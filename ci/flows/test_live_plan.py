@@ -17,7 +17,7 @@ from dolphin.storage.journal import Entry, Journal, Kind, journal_path
 from dolphin.storage.market_clock import MarketClock, read_market_clock, write_market_clock
 from dolphin.storage.replay import Replay, write_replay
 from dolphin.storage.state import StateFolder
-from flows.live import market_clock
+from flows.demo_clock import market_clock
 from flows.replay import absent_layers
 from flows.status import Status
 from flows.status_text import status_text
