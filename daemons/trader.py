@@ -12,8 +12,6 @@ from collections.abc import Sequence
 from functools import partial
 from typing import ClassVar, Final
 
-import msgspec
-
 from daemons.gate import Gate
 from daemons.grid_book import GridOrderBook
 from daemons.lane_lines import line_of
@@ -53,8 +51,7 @@ class TraderService(Service):
         settings, clock = context.settings, context.clock
         name = context.lane or settings.paper.names[0]
         direction, with_book = DIRECTIONS[name], settings.survival.order_book
-        config = msgspec.structs.replace(settings.engine, start_capital=settings.paper.capital(name) or settings.engine.start_capital)
-        self.lane = Lane(config, direction, with_book=with_book)
+        self.lane = Lane(settings.of_lane(name).engine, direction, with_book=with_book)
         self._records = Records(self._write)
         self.venue = self.made_venue(name)
         self._log = ScanLog(context.state.journals)

@@ -182,6 +182,11 @@ class Settings(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     grid: GridConfig = GridConfig()
     paths: PathsConfig = PathsConfig()
 
+    def of_lane(self, lane: str) -> Settings:
+        """The same with the capital of ``lane``."""
+        engine = msgspec.structs.replace(self.engine, start_capital=self.paper.capital(lane) or self.engine.start_capital)
+        return msgspec.structs.replace(self, engine=engine)
+
 
 class LoadedConfig(Struct, frozen=True, kw_only=True):
     """Effective settings, and for each dotted name its origin: default, file, environment or flag."""

@@ -49,7 +49,7 @@ class LanePast:
         if lane.upper() not in DIRECTIONS:
             raise ConfigError(f"--lane {lane}: no such lane; one of {', '.join(DIRECTIONS)}")
         self.state, self.name, self.direction = state, lane.upper(), DIRECTIONS[lane.upper()]
-        self.settings = load(state.settings if state.settings.is_file() else None, os.environ).settings
+        self.settings = load(state.settings if state.settings.is_file() else None, os.environ).settings.of_lane(self.name)
         with ExitStack() as undo:
             self.journal = undo.enter_context(JournalReader(journal_path(state.journals, f"trader_{lane.lower()}")))
             self.scanner = undo.enter_context(JournalReader(journal_path(state.journals, SCANNER)))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from dataclasses import asdict
 
 import msgspec
@@ -308,5 +309,16 @@ def test_a_journal_of_days_is_sealed_day_by_day_and_read_as_one(paper):
     assert len(list(folder.glob("trader_blue.*.sealed"))) == 1 + (not held_at_end)
     (verdict,) = verdicts(folder, "trader_blue")
     assert verdict.ok
-    assert export_records(folder, "trader_blue", "", folder / "all.parquet") == verdict.head_seq
-    assert export_records(folder, "trader_blue", "bar", folder / "bars.parquet") == 300
+    written = export_records(folder, "trader_blue", "", "", folder / "export")
+    assert (sum(written.values()), written[str(folder / "export" / "bar.parquet")]) == (verdict.head_seq, 300)
+
+
+def test_a_person_who_watches_sees_bars_orders_and_fills(paper):
+    world, trader = paper()
+    lines = []
+    trader.context = dataclasses.replace(trader.context, say=lines.append)
+    to_the_end(world, trader)
+    assert sum("  bar " in line for line in lines) == 160
+    text = "\n".join(lines)
+    for part in ("APEX", "ENTER SHORT ", "order BLUE-", ": ENTRY SELL ", "filled BUY ", "USDT (taker)", "settled "):
+        assert part in text

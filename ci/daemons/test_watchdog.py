@@ -11,7 +11,8 @@ from daemon_worlds import World
 
 from daemons.system_watchdog import SystemWatchdog
 from dolphin.config import Settings, SurvivalConfig
-from dolphin.grid.maps import CONTROL, FEATURES, HEARTBEAT, SAFETY
+from dolphin.deployment import PaperConfig
+from dolphin.grid.maps import CONTROL, FEATURES, HEARTBEAT, SAFETY, LaneState
 from dolphin.storage.kill_switch import KillOrder, KillSwitch
 from dolphin.storage.replay import Replay
 from dolphin.storage.state import StateFolder
@@ -374,3 +375,17 @@ def test_posture_records_are_exact_in_the_journal_and_in_the_grid(world):
     healthy(world, 5)
     written, there = postures(world)[-1], latest(world)
     assert {name: written[name] for name in there} == json.loads(msgspec.json.encode(there))
+
+
+def test_with_two_lanes_the_one_that_has_lost_more_counts_and_a_silent_one_is_unknown(world_of):
+    """Heartbeats of both traders are asked for, and the equity of both lanes."""
+    world = world_of(settings=Settings(paper=PaperConfig(lanes="BLUE,GREEN")))
+    deployment(world, 0.95, "APEX")
+    world.run(1.2 * MINUTE)
+    assert latest(world)["cat1"] == 0.0
+    assert latest(world)["cat5"] < 1e-9
+    green = world.start(type("trader_green", (Peer,), {"name": "trader_green"}))
+    green.values = {"lane_GREEN": (LaneState, {"equity": 8_800.0, "peak": 10_000.0, "bar": 1})}
+    world.run(1.2 * MINUTE)
+    assert latest(world)["cat1"] == 1.0
+    assert latest(world)["cat5"] == pytest.approx(0.5, abs=1e-9)

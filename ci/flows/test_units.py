@@ -14,7 +14,7 @@ import yaml
 from dolphin.storage.state import StateFolder
 from flows.doctor import examine
 from flows.scrape import targets, write_targets
-from flows.services import SERVICES, member_services
+from flows.services import SERVICES, member_services, services_of
 from flows.units import drift, unit_files
 
 CONFIGS = Path(__file__).resolve().parents[2] / "configs"
@@ -92,3 +92,13 @@ def test_prometheus_targets_follow_the_processes_and_skip_what_makes_no_sense(tm
     write_targets(state)
     assert path.stat().st_mtime_ns == before
     assert json.loads(path.read_text()) == targets(state)
+
+
+def test_two_lanes_are_two_traders_side_by_side():
+    assert services_of(["GREEN"]) == SERVICES
+    *others, blue, green = services_of(["BLUE", "GREEN"])
+    assert tuple(others) == SERVICES[:-1]
+    assert [(spec.name, spec.waits, spec.command("S")[-2:]) for spec in (blue, green)] == [
+        ("trader_blue", True, ["--lane", "BLUE"]),
+        ("trader_green", False, ["--lane", "GREEN"]),
+    ]

@@ -60,3 +60,9 @@ def test_a_speed_that_is_none_is_refused(tmp_path, speed):
     done = dolphin(tmp_path, "up", "--speed", speed, "--set", "synthetic.days=1", "--set", "synthetic.assets=10")
     assert done.returncode == 2
     assert "expected a number above 0, at most 100000" in done.stderr
+
+
+def test_a_paper_lane_needs_a_deployment_that_is_up_and_a_lane_that_exists(tmp_path):
+    wrong, alone = dolphin(tmp_path, "paper", "--lane", "red"), dolphin(tmp_path, "paper", "--lane", "blue")
+    assert (wrong.returncode, "--lane red: blue or green" in wrong.stderr) == (2, True)
+    assert (alone.returncode, "is no deployment that is up: `dolphin up` first" in alone.stderr) == (4, True)
