@@ -145,12 +145,13 @@ class PaperSession:
             return
         began, patience = time.monotonic(), self._settings().supervision.stop_timeout_s
         with suppress(Unavailable):
-            if self.name:
-                self._supervisor.stop(self.name)
-                while self._supervisor.processes()[self.name].pid and time.monotonic() - began < patience + 5.0:
+            name = self.name or self._adoptable()
+            if name:
+                self._supervisor.stop(name)
+                while self._supervisor.processes()[name].pid and time.monotonic() - began < patience + 5.0:
                     time.sleep(0.1)
                 words, _ = lane_words(self.state, self._settings(), self.job.lane)
-                self.tell(f"{self.name} has ended after {time.monotonic() - began:.1f} s; {words}")
+                self.tell(f"{name} has ended after {time.monotonic() - began:.1f} s; {words}")
         with suppress(Unavailable), self._alone(float(patience)):
             if self._unused():
                 down(self.state, self._settings())
@@ -221,6 +222,11 @@ class PaperSession:
     def _settings(self) -> Settings:
         """Those of what runs, or before that those that were asked for."""
         return (load(self.state.settings) if self.state.settings.is_file() else self.job.loaded()).settings
+
+    def _adoptable(self) -> str:
+        """The lane's process, when there is one; for a session that was stopped before it adopted it."""
+        settings = self._settings()
+        return lane_process(settings, self.job.lane) if self._supervisor.alive and self.job.lane in settings.paper.names else ""
 
     def _unused(self) -> bool:
         """Whether what runs here is nobody's: a session brought it up, or its supervisor is gone."""

@@ -101,7 +101,7 @@ def test_flow_and_serve_are_killed_at_once_the_lane_trades_on_and_the_next_run_a
     assert stage.run_state(run) == "CRASHED"
     again = stage.run()
     assert stage.until(lambda: stage.run_state(again) == "RUNNING", 60)
-    assert stage.pid() == lane
+    assert stage.until(lambda: f"BLUE runs, pid {lane}" in (stage.root / "serve-1.log").read_text(), 60)
     stage.serving[-1].send_signal(signal.SIGTERM)
     assert stage.until(lambda: stage.pid() == 0, 20)
     assert stage.serving[-1].wait(40) == 0

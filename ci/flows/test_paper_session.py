@@ -20,7 +20,7 @@ from dolphin.errors import ConfigError, MissingDependency, Unavailable
 from dolphin.storage.lock import FileLock
 from dolphin.storage.state import StateFolder
 from flows.job import JobReport
-from flows.paper import PaperJob, Wish, lane_process, paper_trade
+from flows.paper import PaperJob, PaperSession, Wish, lane_process, paper_trade
 from flows.services import ServiceSpec, member_services
 from flows.supervision import Plan, down, up
 from flows.supervisor import Supervisor
@@ -157,6 +157,15 @@ def test_a_session_whose_starter_is_gone_leaves_the_lane_alone(deployed):
 def test_what_cannot_be_is_refused(deployed, given, words):
     with pytest.raises(ConfigError, match=words):
         deployed.trade(**given)
+
+
+def test_a_session_that_is_stopped_before_it_adopted_its_lane_stops_it_all_the_same(deployed):
+    deployed.trade(keep=True)
+    assert deployed.pid() > 0
+    PaperSession(PaperJob(), deployed.plan.state, deployed.told.append).leave()
+    assert deployed.pid() == 0
+    PaperSession(PaperJob(lane="GREEN"), deployed.plan.state, deployed.told.append).leave()
+    assert deployed.pid("scanner") > 0
 
 
 def test_of_several_lanes_each_has_a_process_of_its_own():
