@@ -136,7 +136,9 @@ def start_live(world: World, exchange: Exchange) -> ScannerService:
             feed = ScriptedFeed(exchange, context.clock, config.bar_seconds * 1000)
             history = LiveHistory(context.journal, context.state.feed, feed, config.bar_seconds)
             record = TradeRecord(context.state.feed / "trades") if config.record else None
-            super().__init__(context, LiveBars(feed, context.clock, config, history, FeedWords(context.alert), record))
+            source = LiveBars(feed, context.clock, config, history, FeedWords(context.alert), record)
+            source.step_s = 0.1
+            super().__init__(context, source)
 
     made.append(world.start(Live))
     return made[0]

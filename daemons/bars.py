@@ -29,6 +29,8 @@ class BarSource(ABC):
 
     symbols: tuple[str, ...]
     bar_seconds: int
+    step_s: float = STEP_S
+    """Longest time between two looks, seconds of ours."""
 
     @property
     @abstractmethod

@@ -22,6 +22,7 @@ class ExchangeClock:
     def __init__(self, limit_ms: float) -> None:
         self._limit = limit_ms
         self._answers: deque[tuple[int, int]] = deque(maxlen=ANSWERS)
+        self._least, self._most = 0, 0
         self._stamp: int | None = None
         self._now = 0
         self.right_ms = 0
@@ -30,11 +31,12 @@ class ExchangeClock:
     def answer(self, sent_ms: int, received_ms: int, server_ms: int) -> None:
         """The exchange was asked for its time. What contradicts all before it is a clock that was set: only the new answer counts."""
         bounds = server_ms - received_ms, server_ms - sent_ms
-        if self._answers and (bounds[0] > min(high for _, high in self._answers) or bounds[1] < max(low for low, _ in self._answers)):
+        if self._answers and (bounds[0] > self._most or bounds[1] < self._least):
             self._answers.clear()
         if self._stamp is not None and self._stamp > bounds[1]:
             self._stamp = None
         self._answers.append(bounds)
+        self._least, self._most = max(low for low, _ in self._answers), min(high for _, high in self._answers)
         if not self.skewed:
             self.right_ms = sent_ms
 
@@ -43,8 +45,8 @@ class ExchangeClock:
         lead = stamp_ms - received_ms
         if lead > self._limit:
             return False
-        if self._answers and lead <= min(high for _, high in self._answers):
-            self._stamp = lead if self._stamp is None else max(self._stamp, lead)
+        if self._answers and lead <= self._most and (self._stamp is None or lead > self._stamp):
+            self._stamp = lead
         return True
 
     @property
@@ -55,8 +57,7 @@ class ExchangeClock:
     @property
     def lead(self) -> tuple[int, int]:
         """Least and largest lead that what was heard allows, ms."""
-        low, high = max(low for low, _ in self._answers), min(high for _, high in self._answers)
-        return (low if self._stamp is None else max(low, self._stamp)), high
+        return (self._least if self._stamp is None else max(self._least, self._stamp)), self._most
 
     @property
     def skewed(self) -> bool:

@@ -29,6 +29,8 @@ from dolphin.storage.trade_record import TradeRecord
 
 __all__ = ["LiveBars"]
 
+LOOK_S: Final = 0.02
+"""Seconds between two looks: what came is added up as it comes, not when the bar is due."""
 SILENT_S: Final = 2.0
 """A connection that is silent for so long behind a close (seconds of ours) is not believed: the exchange is asked."""
 DEAF_S: Final = 5.0
@@ -45,7 +47,7 @@ class LiveBars(BarSource):
     def __init__(
         self, feed: TradeFeed, clock: Clock, config: FeedConfig, history: LiveHistory, words: FeedWords, record: TradeRecord | None
     ) -> None:
-        self.symbols, self.bar_seconds, self._bar_ms = (), config.bar_seconds, config.bar_seconds * 1000
+        self.symbols, self.bar_seconds, self._bar_ms, self.step_s = (), config.bar_seconds, config.bar_seconds * 1000, LOOK_S
         self._feed, self._clock, self._config, self._history, self._words, self._record = feed, clock, config, history, words, record
         self._exchange = ExchangeClock(config.clock_limit_ms)
         self._grace_ms = config.grace_ms * clock.speed

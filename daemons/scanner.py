@@ -79,7 +79,7 @@ class ScannerService(Service):
             self._save(scan, partial=True)
         self._publish()
         self._publish_health(self._source)
-        self.every_s = min(STEP_S, max(LEAST_S, self._source.due_s()))
+        self.every_s = min(self._source.step_s, max(LEAST_S, self._source.due_s()))
 
     def stop(self) -> None:
         """Leave the day so far as a partial table."""
