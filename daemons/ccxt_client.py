@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from typing import Any, Final
-from urllib.parse import urlsplit
 
+from dolphin.addresses import moved
 from dolphin.deployment import FeedConfig
 from dolphin.errors import ConfigError, MissingDependency
 
@@ -30,7 +30,7 @@ def exchange_client(config: FeedConfig) -> Any:
     options = {"watchTradesForSymbols": {"name": "aggTrade"}}
     client = getattr(library, name)({"enableRateLimit": True, "options": options})
     if config.url:
-        client.urls["api"] = _moved(client.urls["api"], config.url)
+        client.urls["api"] = moved(client.urls["api"], config.url)
     return client
 
 
@@ -48,12 +48,3 @@ async def venue_names(client: Any, symbols: Sequence[str]) -> list[str]:
     if unknown:
         raise ConfigError(f"{', '.join(unknown[:5])}: the exchange has no such market")
     return [found[symbol] for symbol in symbols]
-
-
-def _moved(address: Any, here: str) -> Any:
-    """Every address in a tree of them, with the same path on this machine."""
-    if isinstance(address, dict):
-        return {name: _moved(value, here) for name, value in address.items()}
-    parts = urlsplit(str(address))
-    scheme = "ws" if parts.scheme.startswith("ws") else "http"
-    return f"{scheme}://{urlsplit(here).netloc}{parts.path}"

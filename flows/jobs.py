@@ -11,6 +11,7 @@ from msgspec import Meta
 
 from dolphin.errors import ConfigError
 from dolphin.storage.klines import KlineStore
+from dolphin.storage.market_clock import read_market_clock
 from dolphin.storage.replay import read_replay
 from dolphin.storage.schema import date_of
 from dolphin.storage.state import StateFolder
@@ -157,5 +158,5 @@ def _newest(store: KlineStore, days: int) -> tuple[str, str]:
 
 
 def _today(state: StateFolder) -> str:
-    replay = read_replay(state.replay)
-    return date_of(time.time_ns() // 1_000_000 if replay is None else replay.market_ms(time.monotonic()))
+    clock = read_replay(state.replay) or read_market_clock(state.clock)
+    return date_of(time.time_ns() // 1_000_000 if clock is None else clock.market_ms(time.monotonic()))

@@ -17,6 +17,7 @@ from dolphin.grid.client import HazelcastGrid
 from dolphin.grid.port import GridPort
 from dolphin.storage.journal import Kind, journal_path
 from dolphin.storage.kill_switch import KillSwitch
+from dolphin.storage.market_clock import MarketClock, read_market_clock
 from dolphin.storage.replay import Replay, read_replay
 from dolphin.storage.schema import DAY_MS, day_start
 from dolphin.storage.state import StateFolder
@@ -70,7 +71,7 @@ class SnapshotReader:
         self._control = JournalFollower(journal_path(state.journals, CONTROL), CONTROL_HISTORY)
         self._orders: list[AlertView] = []
         self._logs = LogFollower(state.logs, clean)
-        self._market: tuple[Replay | None, Market] | None = None
+        self._market: tuple[MarketClock | None, Market] | None = None
         self._busy = threading.Lock()
 
     @property
@@ -169,16 +170,16 @@ class SnapshotReader:
     def _market_clock(self, wall: int, monotonic: float) -> Market:
         """The anchor stays until another replay begins, so that it changes only when the market's clock does."""
         try:
-            replay = read_replay(self._state.replay)
+            clock: MarketClock | None = read_replay(self._state.replay) or read_market_clock(self._state.clock)
         except DolphinError:
-            replay = None
-        if self._market is None or self._market[0] != replay:
-            at, speed = (wall, 1.0) if replay is None else (replay.market_ms(monotonic), replay.speed)
+            clock = None
+        replay = clock if isinstance(clock, Replay) else None
+        if self._market is None or self._market[0] != clock:
+            at, speed = (wall, 1.0) if clock is None else (clock.market_ms(monotonic), clock.speed)
             days = "" if replay is None else f"{replay.first_date} to {replay.last_date}"
-            self._market = replay, Market(wall_ms=wall, market_ms=at, speed=speed, replay=days, ended=False)
-        clock = self._market[1]
+            self._market = clock, Market(wall_ms=wall, market_ms=at, speed=speed, replay=days, ended=False)
         ended = replay is not None and replay.market_ms(monotonic) >= day_start(replay.last_date) + DAY_MS
-        return msgspec.structs.replace(clock, ended=ended)
+        return msgspec.structs.replace(self._market[1], ended=ended)
 
     def _kill(self, grid: GridFollower, offered: bool) -> KillView:
         engaged = self._switch.engaged()
