@@ -105,21 +105,18 @@ class VenueView:
             return math.nan
         return 0.5 * float(quote.bid_price.as_double() + quote.ask_price.as_double())
 
+    def follow(self, client_order_id: str, symbol: str, selling: bool) -> None:
+        """Move a maker order to the touch."""
+        order, touch = self.strategy.cache.order(ClientOrderId(client_order_id)), self.touch(symbol, selling)
+        if order is not None and touch is not None and order.status == OrderStatus.ACCEPTED and order.price != touch:
+            self.strategy.modify_order(order, price=touch)
+
     def touch(self, symbol: str, selling: bool, since: int = 0) -> Any | None:
         """Price at which a resting order would be first, None without a quote ``since`` (ns)."""
         quote = self.strategy.cache.quote_tick(InstrumentId.from_str(f"{symbol}-PERP.{self.venue}"))
         if quote is None or quote.ts_event < since:
             return None
         return quote.ask_price if selling else quote.bid_price
-
-    def follow(self, key: str, *, selling: bool) -> None:
-        """Move a maker order that rests to the touch."""
-        order = self.strategy.cache.order(ClientOrderId(key))
-        if order is None or order.status != OrderStatus.ACCEPTED:
-            return
-        touch = self.touch(order.instrument_id.symbol.value.removesuffix("-PERP"), selling)
-        if touch is not None and order.price != touch:
-            self.strategy.modify_order(order, price=touch)
 
     def equity(self) -> float:
         """Balance of the account, USDT; 0 without one."""

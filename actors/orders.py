@@ -120,7 +120,7 @@ class OrderDesk:
         if intent is None:
             self._drive(trip)
         elif intent.style == "maker" and not intent.cancelling:
-            self.view.follow(intent.client_order_id, selling=intent.side == "SELL")
+            self.view.follow(intent.client_order_id, intent.symbol, intent.side == "SELL")
 
     def on_filled(self, event: OrderFilled) -> None:
         """A fill: book it once, whatever the order's state was thought to be."""

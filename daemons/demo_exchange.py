@@ -6,6 +6,7 @@ import argparse
 import asyncio
 import logging
 import os
+import re
 import signal
 import sys
 from datetime import UTC, datetime, timedelta
@@ -30,14 +31,14 @@ __all__ = ["main"]
 
 KEY_VARIABLE: Final = "DOLPHIN_DEMO_KEY"
 SECRET_VARIABLE: Final = "DOLPHIN_DEMO_SECRET"
-_log = logging.getLogger("dolphin.demo_exchange")
+_CLOCK: Final = re.compile(r"(([01]\d|2[0-3]):[0-5]\d)?")
 
 
-def main() -> None:
-    """Exit codes of ``dolphin.errors``."""
+def main(arguments: list[str] | None = None) -> None:
+    """``arguments``: default: the command line's. Exit codes of ``dolphin.errors``."""
     logging.basicConfig(level=logging.INFO, stream=sys.stderr, format="%(asctime)s %(levelname)s %(message)s")
     try:
-        asyncio.run(_serve(_parser().parse_args()))
+        asyncio.run(_serve(_parser().parse_args(arguments)))
     except DolphinError as error:
         print(f"demo exchange: {error}", file=sys.stderr)
         sys.exit(error.exit_code)
@@ -49,7 +50,11 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--symbols", type=int, default=0, help="so many symbols; default: 48 synthetic ones, or all of the folder")
     parser.add_argument("--reserve", type=int, default=0, help="more symbols that a `list` fault can bring in later")
     parser.add_argument("--bar-seconds", type=int, default=60, help="bars of the synthetic market")
-    parser.add_argument("--date", default="", help="UTC day to start on, or now; default: the first with history before it")
+    parser.add_argument(
+        "--date",
+        default="",
+        help="UTC day to start on, with a time (2025-01-02T13:00) or without, or now; default: the first with history before it",
+    )
     parser.add_argument("--days", type=int, default=2, help="days that are played; then the market ends")
     parser.add_argument("--speed", type=float, default=1.0, help="market seconds in one of ours")
     parser.add_argument("--host", default="127.0.0.1", help="a loopback address")
@@ -86,7 +91,12 @@ async def _serve(asked: argparse.Namespace) -> None:
     try:
         address = await exchange.start(asked.host, asked.port)
         print(_greeting(address, exchange, asked.json), flush=True)
-        await stop.wait()
+        waiting = [asyncio.create_task(stop.wait()), asyncio.create_task(exchange.ended())]
+        done, _ = await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
+        for task in waiting:
+            task.cancel()
+        for task in done:
+            task.result()
     finally:
         await exchange.stop()
 
@@ -107,17 +117,19 @@ def _market(asked: argparse.Namespace) -> tuple[Bars, int]:
     """The bars and the market time of the start; -1: now. Raises ``ConfigError`` for options that do not fit together."""
     if not 0 < asked.speed <= 100_000 or not 1 <= asked.days <= 400 or asked.book_ms < 1 or asked.reserve < 0:
         raise ConfigError("speed must be in (0, 100000], days in [1, 400], book-ms at least 1, reserve at least 0")
+    now, (date, _, clock) = asked.date == "now", asked.date.partition("T")
+    date = datetime.now(UTC).date().isoformat() if now else date
+    if (date and not is_date(date)) or not _CLOCK.fullmatch(clock):
+        raise ConfigError(f"date = {asked.date!r} is not YYYY-MM-DD, YYYY-MM-DDTHH:MM or now")
+    after = 60_000 * (60 * int(clock[:2]) + int(clock[3:])) if clock else 0
     if asked.klines is not None:
-        bars, date = kline_bars(asked.klines, asked.symbols + asked.reserve * bool(asked.symbols), asked.date, asked.days)
-        return bars, day_start(date)
-    now = asked.date == "now"
-    date = datetime.now(UTC).date().isoformat() if now else asked.date or "2025-01-02"
-    if not is_date(date):
-        raise ConfigError(f"date = {date!r} is not YYYY-MM-DD, or now")
+        bars, date = kline_bars(asked.klines, asked.symbols + asked.reserve * bool(asked.symbols), date, asked.days)
+        return bars, -1 if now else day_start(date) + after
+    date = date or "2025-01-02"
     before = (datetime.fromisoformat(date) - timedelta(days=1)).date().isoformat()
     many = (asked.symbols or 48) + asked.reserve
     market = SyntheticMarket(assets=many, days=1 + asked.days, bar_seconds=asked.bar_seconds, seed=asked.seed, start=before)
-    return synthetic_bars(market), -1 if now else day_start(date)
+    return synthetic_bars(market), -1 if now else day_start(date) + after
 
 
 if __name__ == "__main__":

@@ -30,6 +30,7 @@ from dolphin.kernels._jit import cache_dir
 from dolphin.live.keys import secrets_of
 from dolphin.storage.journal import Journal, Kind, journal_path
 from dolphin.storage.lock import FileLock
+from dolphin.storage.market_clock import read_market_clock
 from dolphin.storage.publish import publish
 from dolphin.storage.replay import Replay, read_replay
 from dolphin.storage.state import StateFolder
@@ -100,7 +101,7 @@ def open_context(service: type[Service], state: StateFolder, opened: ExitStack, 
     identity, writer = identity_of(name), service.writer(settings, lane)
     lock = FileLock(state.processes / f"{name}.lock", identity)
     opened.callback(lock.release)
-    clock = RealClock(read_replay(state.replay))
+    clock = RealClock(read_replay(state.replay) or read_market_clock(state.clock))
     metrics = Metrics(clock.monotonic)
     redact = Redactor(os.environ, secrets_of(settings.live.key_file, os.environ))
     if settings.live.mode == "live":  # before anything can say a key: Nautilus writes past Python, too

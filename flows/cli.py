@@ -10,8 +10,10 @@ from typing import Annotated
 
 import typer
 
+from flows.cli_dashboard import add_dashboard_verb
 from flows.cli_data import data_app
 from flows.cli_exchange import add_exchange_verb
+from flows.cli_flows import flows_app
 from flows.cli_forewarner import forewarner_app
 from flows.cli_grid import add_grid_verbs
 from flows.cli_journal import journal_app
@@ -36,6 +38,7 @@ app = typer.Typer(
 )
 config_app = typer.Typer(help="Effective settings and where each comes from.", no_args_is_help=True)
 app.add_typer(data_app, name="data")
+app.add_typer(flows_app, name="flows")
 app.add_typer(forewarner_app, name="forewarner")
 app.add_typer(journal_app, name="journal")
 app.add_typer(live_app, name="live")
@@ -155,6 +158,7 @@ add_posture_verb(app)
 add_kill_verbs(app)
 add_up_verbs(app)
 add_exchange_verb(app)
+add_dashboard_verb(app)
 add_paper_verb(app)
 
 if __name__ == "__main__":

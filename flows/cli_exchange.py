@@ -20,7 +20,7 @@ def demo_exchange(
     symbols: Annotated[int, typer.Option(min=0, max=400, help="So many symbols; default: 48 synthetic ones, or all of the folder.")] = 0,
     reserve: Annotated[int, typer.Option(min=0, max=100, help="More symbols that a `list` fault can bring in later.")] = 0,
     bar_seconds: Annotated[int, typer.Option(min=1, max=3600, help="Bars of the synthetic market.")] = 60,
-    date: Annotated[str, typer.Option(metavar="YYYY-MM-DD", help="UTC day to start on, or now; default: the first with history.")] = "",
+    date: Annotated[str, typer.Option(metavar="YYYY-MM-DD[THH:MM]", help="UTC start, or now; default: the first day with history.")] = "",
     days: Annotated[int, typer.Option(min=1, max=400, help="Days that are played; then the market ends.")] = 2,
     speed: Annotated[float, typer.Option(help="Market seconds in one of ours.")] = 1.0,
     port: Annotated[int, typer.Option(min=0, max=65_535, help="Port on 127.0.0.1; 0: a free one.")] = 0,

@@ -7,16 +7,9 @@ from itertools import pairwise
 
 import msgspec
 import pytest
-from demo_exchanges import START_MS, ccxt_client, running, small_market, wait
-
-from daemons.exchange.tape import Bars
+from demo_exchanges import START_MS, ccxt_client, running, until, wait
 
 SYMBOL = "BTC/USDT:USDT"
-
-
-@pytest.fixture(scope="module")
-def bars() -> Bars:
-    return small_market()
 
 
 def test_ccxt_reads_the_market(bars):
@@ -108,5 +101,43 @@ def test_the_clock_is_what_a_replay_needs(bars):
             replay = msgspec.convert({"folder": "", **fields}, Replay)
             assert abs(replay.market_ms(exchange.clock.monotonic()) - told["market_ms"]) < 60_000
             assert not told["ended"]
+
+    wait(scenario)
+
+
+def test_ccxt_trades_and_ccxt_pro_hears_of_it(bars):
+    """Orders, a protective stop, balance, position and fills, as CCXT tells them all."""
+
+    async def scenario() -> None:
+        async with running(bars) as (exchange, address), ccxt_client(address) as client:
+            await client.load_markets()
+            assert (await client.fetch_balance())["USDT"]["total"] == 10_000.0
+            heard: list[tuple[str, str, float]] = []
+
+            async def listen() -> None:
+                while True:
+                    heard.extend((order["clientOrderId"], order["status"], order["filled"]) for order in await client.watch_orders())
+
+            listening = asyncio.create_task(listen())
+            await until(lambda: any(connection.listen_key for connection in exchange.hub.connections))
+            bought = await client.create_order(SYMBOL, "market", "buy", 0.04, None, {"newClientOrderId": "entry"})
+            assert (bought["status"], bought["filled"]) == ("closed", 0.04)
+            position = (await client.fetch_positions())[0]
+            assert (position["side"], position["contracts"], position["symbol"]) == ("long", 0.04, SYMBOL)
+            guard = {"stopLossPrice": round(bought["average"] * 0.9, 1), "reduceOnly": True}
+            stop = await client.create_order(SYMBOL, "market", "sell", 0.04, None, guard)
+            assert [order["id"] for order in await client.fetch_open_orders(SYMBOL, params={"trigger": True})] == [stop["id"]]
+            await client.cancel_order(stop["id"], SYMBOL, {"trigger": True})
+            sold = await client.create_order(SYMBOL, "market", "sell", 0.09, None, {"reduceOnly": True, "newClientOrderId": "exit"})
+            assert (sold["status"], sold["filled"]) == ("closed", 0.04)
+            await until(lambda: ("exit", "closed", 0.04) in heard)
+            assert ("entry", "closed", 0.04) in heard
+            assert await client.fetch_positions() == []
+            fills = await client.fetch_my_trades(SYMBOL)
+            assert sum(fill["amount"] for fill in fills) == pytest.approx(0.08)
+            assert {fill["takerOrMaker"] for fill in fills} == {"taker"}
+            flow = sum(fill["cost"] * (1 if fill["side"] == "sell" else -1) - fill["fee"]["cost"] for fill in fills)
+            assert (await client.fetch_balance())["USDT"]["total"] == pytest.approx(10_000.0 + flow, abs=1e-6)
+            listening.cancel()
 
     wait(scenario)

@@ -12,6 +12,7 @@ from dolphin.types import Ints
 
 __all__ = ["INTERVALS", "Candle", "Candles"]
 
+_KEPT_ROWS: Final = 5_000
 INTERVALS: Final = {
     "1m": 60_000, "3m": 180_000, "5m": 300_000, "15m": 900_000, "30m": 1_800_000, "1h": 3_600_000, "2h": 7_200_000, "4h": 14_400_000,
     "6h": 21_600_000, "8h": 28_800_000, "12h": 43_200_000, "1d": 86_400_000,
@@ -81,6 +82,8 @@ class Candles:
     def _flow(self, row: int) -> Ints:
         """int64[3, N] of a row: ticks times lots of all trades, lots that takers bought, ticks times lots that they bought."""
         if row not in self._flows:
+            while len(self._flows) >= _KEPT_ROWS:
+                del self._flows[next(iter(self._flows))]
             trades, n = self._tape.row(row), len(self._tape.instruments)
             flow = np.zeros((3, n), dtype=np.int64)
             bought = ~trades.taker_sells

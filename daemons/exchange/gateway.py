@@ -20,6 +20,8 @@ __all__ = ["Gateway"]
 
 _KEPT: Final = 10_000
 _OPEN_IN_MAINTENANCE: Final = ("ping", "time", "exchangeInfo")
+_MAINTENANCE: Final = "<html><body><h1>503 Service Temporarily Unavailable</h1></body></html>"
+"""What the exchange's front answers when there is nothing behind it: no JSON."""
 
 
 class Gateway:
@@ -34,7 +36,7 @@ class Gateway:
 
     async def serve(self, request: web.Request) -> web.StreamResponse:
         """One request."""
-        name, body = f"{request.method} {request.path}", await request.text()
+        name, body = f"{request.method} {request.path}", (await request.read()).decode(errors="replace")
         self.requests[name] += 1
         try:
             route = self._routes.get(name)
@@ -51,6 +53,8 @@ class Gateway:
             if route.orders and self._venue.faults.hit("lost_ack") and request.transport is not None:
                 request.transport.abort()
         self.answers[status] += 1
+        if status == 503 and not result["code"]:
+            return web.Response(text=result["msg"], status=status, content_type="text/html")
         return web.Response(body=msgspec.json.encode(result), status=status, headers=headers, content_type="application/json")
 
     def _answer(self, request: web.Request, route: Route, body: str) -> Any:
@@ -74,7 +78,7 @@ class Gateway:
         """Raises the ``Refusal`` of the fault that is on."""
         faults = self._venue.faults
         if not path.endswith(_OPEN_IN_MAINTENANCE) and faults.hit("maintenance"):
-            raise Refusal(-1016, "This service is no longer available.", 503)
+            raise Refusal(0, _MAINTENANCE, 503)
         if faults.hit("rate_limit"):
             raise self._limiter.refusal("Way too many requests; slow down.")
         if faults.strikes("server_error"):

@@ -8,7 +8,7 @@ from typing import Any, Final
 
 import numpy as np
 
-from daemons.exchange.candles import INTERVALS
+from daemons.exchange.candles import INTERVALS, Candle
 from daemons.exchange.funding import FUNDING_MS, funding_rate, next_funding_ms
 from daemons.exchange.limits import depth_weight, kline_weight, per_symbol, rate_limits
 from daemons.exchange.params import Params, Refusal
@@ -86,11 +86,10 @@ class MarketApi:
             raise Refusal(-1120, "Invalid interval.")
         limit, now = params.integer("limit", 500, 1, 1500), self._venue.now
         last = min(params.integer("endTime", now), now)
-        newest = last - last % span
-        first = params.integer("startTime", max(newest - (limit - 1) * span, 0))
-        candles = self._venue.candles.between(n, span, first, min(last, _ceiling(first, span) + (limit - 1) * span), now)
+        first = max(params.integer("startTime", 0), int(self._venue.tape.bars.ts[0]), int(self._venue.listed_ms[n]))
+        candles = self._candles(n, span, (_ceiling(first, span), last // span * span), limit, forward=params.has("startTime"))
         shift, instrument = self._venue.stamp(0), self._venue.instruments[n]
-        rows = [told_candle(instrument, candle, span) for candle in candles if self._seen(n, candle.open_ms)]
+        rows = [told_candle(instrument, candle, span) for candle in candles if candle.open_ms < self._venue.delisted_ms[n]]
         return [[row[0] + shift, *row[1:6], row[6] + shift, *row[7:]] for row in rows]
 
     def agg_trades(self, params: Params) -> list[dict[str, Any]]:
@@ -195,6 +194,19 @@ class MarketApi:
             listed = (trades.ms >= venue.listed_ms[trades.symbol]) & (trades.ms < venue.delisted_ms[trades.symbol])
             yield trades.only(listed & (trades.ms >= first_ms) & (trades.ms <= last_ms))
 
+    def _candles(self, n: int, span: int, opens: tuple[int, int], limit: int, *, forward: bool) -> list[Candle]:
+        """At most ``limit`` klines that open in ``opens`` (both ends): the first ones, or the last ones; there may be gaps."""
+        (first, last), now, width = opens, self._venue.now, limit * span
+        found: list[Candle] = []
+        while first <= last and len(found) < limit:
+            if forward:
+                found += self._venue.candles.between(n, span, first, min(last, first + width - span), now)
+                first += width
+            else:
+                found = self._venue.candles.between(n, span, max(first, last - width + span), last, now) + found
+                last -= width
+        return found[:limit] if forward else found[-limit:]
+
     def _day(self, n: int) -> dict[str, Any]:
         venue, instrument = self._venue, self._venue.instruments[n]
         bars, now = venue.tape.bars, venue.now
@@ -220,10 +232,11 @@ class MarketApi:
         venue, tape = self._venue, self._venue.tape
         now = min(venue.now, int(venue.delisted_ms[n]) - 1)
         rows = -(-limit // TRADES_A_BAR) + 1
-        first_id, start = params.integer("fromId", 0), max(params.integer("startTime", 0), int(venue.listed_ms[n]))
+        first_id, start = params.integer("fromId", 0), params.integer("startTime", 0)
         end = min(params.integer("endTime", now), now)
         if params.has("startTime") and params.has("endTime") and end - start > _HOUR_MS:
             raise Refusal(-4084, "Search window is restricted to the last one hour.")
+        start = max(start, int(venue.listed_ms[n]))
         newest = not (params.has("fromId") or params.has("startTime"))
         found: list[tuple[int, int, int, int, bool]] = []
         if newest:
@@ -237,9 +250,6 @@ class MarketApi:
             found += [row[1:] for row in trades.only(wanted).rows()]
             row += 1
         return found[-limit:] if newest else found[:limit]
-
-    def _seen(self, n: int, ms: int) -> bool:
-        return bool(self._venue.listed_ms[n] <= ms < self._venue.delisted_ms[n])
 
     def _one_or_all(self, params: Params, told: Callable[[int], dict[str, Any]]) -> Any:
         if params.has("symbol"):

@@ -31,7 +31,7 @@ class Matcher(Listener):
     """Matches orders of ``account`` against ``venue``; ``tell`` takes the events of the user's stream."""
 
     def __init__(self, venue: Venue, account: Account, ledger: Ledger, tell: Callable[[Mapping[str, Any]], None]) -> None:
-        self._venue, self._account, self._ledger, self._tell = venue, account, ledger, tell
+        self._venue, self._account, self._ledger, self.tell = venue, account, ledger, tell
         self._taken: dict[tuple[int, int, int], int] = {}
         self._funding_ms = next_funding_ms(venue.now)
 
@@ -79,7 +79,7 @@ class Matcher(Listener):
         if algo.hit(int(self._venue.last[algo.symbol])):
             raise Refusal(-2021, "Order would immediately trigger.")
         self._ledger.add_algo(algo)
-        self._tell(algo.event(self._stamp()))
+        self.tell(algo.event(self._stamp()))
 
     def trigger(self, algo: AlgoOrder) -> None:
         """Its price has come: it becomes an order, or expires when there is nothing to reduce."""
@@ -167,7 +167,7 @@ class Matcher(Listener):
         self._ledger.income(n, "COMMISSION", -commission, now)
         if realized:
             self._ledger.income(n, "REALIZED_PNL", realized, now)
-        self._tell(self._ledger.account_event("ORDER", [n], Decimal(0), self._stamp()))
+        self.tell(self._ledger.account_event("ORDER", [n], Decimal(0), self._stamp()))
         self._event(order, execution, fill)
         if not order.open:
             self._close(order)
@@ -183,13 +183,13 @@ class Matcher(Listener):
             self._algo(order.algo, "FINISHED")
 
     def _event(self, order: Order, execution: str, fill: Fill | None = None) -> None:
-        self._tell(order.event(execution, self._stamp(), fill))
+        self.tell(order.event(execution, self._stamp(), fill))
 
     def _algo(self, algo: AlgoOrder, status: str) -> None:
         algo.status, algo.updated_ms = status, account_time(self._venue)
         if not algo.open:
             self._ledger.closed_algo(algo)
-        self._tell(algo.event(self._stamp()))
+        self.tell(algo.event(self._stamp()))
 
     def _settle(self, n: int) -> None:
         """A delisted symbol: its orders expire, its position is closed at the last price, without commission."""
@@ -211,7 +211,7 @@ class Matcher(Listener):
             rate = Decimal(f"{funding_rate(self._venue.instruments[n].symbol, funding_ms):.8f}")
             paid = self._account.pay_funding(n, rate)
             self._ledger.income(n, "FUNDING_FEE", paid, account_time(self._venue))
-            self._tell(self._ledger.account_event("FUNDING_FEE", [n], paid, self._stamp()))
+            self.tell(self._ledger.account_event("FUNDING_FEE", [n], paid, self._stamp()))
 
     def _stamp(self) -> int:
         return account_time(self._venue)

@@ -70,11 +70,13 @@ class DemoExchange:
         self.recorder = Recorder(options.record, self.venue.instruments) if options.record else None
         self.account = Account(options.balance, self.venue.instruments, self.venue.last)
         self.ledger = Ledger(self.account)
-        matcher = Matcher(self.venue, self.account, self.ledger, self.hub.tell_user)
-        desk = OrderDesk(self.venue, self.account, self.ledger, matcher)
-        routes = {**self.market.routes(), **AccountApi(self.venue, self.ledger, matcher, desk, self.hub).routes()}
-        self.venue.listeners += [*([self.recorder] if self.recorder else []), Publisher(self.venue, self.hub), matcher]
-        self.gateway = Gateway(self.venue, routes, Limiter(clock.wall_ms, options.weight), key or Credentials())
+        self.matcher = Matcher(self.venue, self.account, self.ledger, self.hub.tell_user)
+        desk = OrderDesk(self.venue, self.account, self.ledger, self.matcher)
+        self.routes = {**self.market.routes(), **AccountApi(self.venue, self.ledger, self.matcher, desk, self.hub).routes()}
+        self.venue.listeners += [*([self.recorder] if self.recorder else []), Publisher(self.venue, self.hub), self.matcher]
+        self.gateway = Gateway(self.venue, self.routes, Limiter(clock.wall_ms, options.weight), key or Credentials())
+        for fault in faults:
+            self._check(fault)
         self._runner: web.AppRunner | None = None
         self._pump: asyncio.Task[None] | None = None
 
@@ -105,14 +107,17 @@ class DemoExchange:
 
     def begin(self, fault: Fault) -> None:
         """Begin a fault now. Raises ``ConfigError`` for a symbol that is not there."""
-        unknown = [symbol for symbol in fault.symbols if symbol not in self.venue.number]
-        if unknown or (fault.kind in ("list", "delist") and not fault.symbols):
-            raise ConfigError(f"{fault.kind}: which symbol? {', '.join(unknown) or 'none'} is not in the market")
+        self._check(fault)
         self.faults.begin(fault)
         self.venue.begin(fault)
         if fault.kind in ("disconnect", "maintenance"):
             self.hub.cut_all()
         _log.info("fault: %s", msgspec.to_builtins(fault))
+
+    async def ended(self) -> None:
+        """Returns never; raises what stopped the market, should anything."""
+        assert self._pump is not None
+        await asyncio.shield(self._pump)
 
     def told_clock(self) -> dict[str, Any]:
         """The market's clock: fields of ``dolphin.storage.replay.Replay``, and whether the tape is over."""
@@ -140,6 +145,11 @@ class DemoExchange:
                 self.begin(fault)
             self.venue.advance()
             await asyncio.sleep(_TURN_S)
+
+    def _check(self, fault: Fault) -> None:
+        unknown = [symbol for symbol in fault.symbols if symbol not in self.venue.number]
+        if unknown or (fault.kind in ("list", "delist") and not fault.symbols):
+            raise ConfigError(f"{fault.kind}: which symbol? {', '.join(unknown) or 'none'} is not in the market")
 
     def _application(self) -> web.Application:
         app = web.Application(client_max_size=2**20)

@@ -38,8 +38,9 @@ class Topic:
 class Connection:
     """One websocket. ``combined``: messages are wrapped as {"stream": name, "data": message}."""
 
-    def __init__(self, socket: web.WebSocketResponse, combined: bool, listen_key: str) -> None:
+    def __init__(self, socket: web.WebSocketResponse, transport: asyncio.BaseTransport | None, combined: bool, listen_key: str) -> None:
         self.socket, self.combined, self.listen_key = socket, combined, listen_key
+        self._transport = transport
         self.names: list[str] = []
         self.held = ""
         self._queue: deque[str] = deque()
@@ -57,9 +58,8 @@ class Connection:
 
     def cut(self) -> None:
         """End the connection at once, without a closing frame, as a network does."""
-        transport = self.socket._req.transport if self.socket._req is not None else None
-        if transport is not None:
-            transport.abort()
+        if isinstance(self._transport, asyncio.WriteTransport):
+            self._transport.abort()
 
     async def write(self) -> None:
         """Send what is queued until the connection ends."""
@@ -138,7 +138,7 @@ class Hub:
         await socket.prepare(request)
         tail = [part for part in request.match_info.get("tail", "").split("/") if part]
         keys = [part for part in (request.query.get("listenKey", ""), *tail) if part in self.listen_keys]
-        connection = Connection(socket, "/stream" in request.path, keys[0] if keys else "")
+        connection = Connection(socket, request.transport, "/stream" in request.path, keys[0] if keys else "")
         self.connections.add(connection)
         for name in (*tail, *request.query.get("streams", "").split("/")):
             if "@" in name:

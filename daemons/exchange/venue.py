@@ -43,7 +43,7 @@ class Venue:
         self.followed: frozenset[int] | set[int] = frozenset()
         self.listed_ms = np.where(np.arange(len(self.instruments)) < listed, int(tape.bars.ts[0]), np.iinfo(np.int64).max)
         self.delisted_ms = self._ends()
-        self._now = self._clock_ms()
+        self._now = self._clock_ms() if clock.replay is None else min(clock.replay.start_ms, tape.end_ms) - 1
         self._step = books.step_at(self._now)
         self.last = self._last_prices()
 
