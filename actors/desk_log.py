@@ -46,7 +46,7 @@ class LaneLog(DeskLog):
         order = {"client_order_id": intent.client_order_id, "symbol": intent.symbol, "side": intent.side, "quantity": intent.quantity}
         how = {
             "order_type": intent.style,
-            "reduce_only": intent.purpose == "EXIT",
+            "reduce_only": intent.purpose != "ENTRY",
             "reason": self.reason or intent.purpose,
             "close": intent.close,
         }

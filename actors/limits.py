@@ -14,7 +14,8 @@ from enum import StrEnum
 from typing import Any
 
 from nautilus_trader.model.currencies import USDT
-from nautilus_trader.model.identifiers import InstrumentId, Venue
+from nautilus_trader.model.enums import OrderStatus
+from nautilus_trader.model.identifiers import ClientOrderId, InstrumentId, Venue
 from nautilus_trader.model.instruments import Instrument
 from nautilus_trader.trading.strategy import Strategy
 
@@ -30,6 +31,7 @@ class Denial(StrEnum):
 
     SAFE_MODE = "SAFE_MODE"
     POSITION_OPEN = "POSITION_OPEN"
+    STOP_WORKING = "STOP_WORKING"
     NO_INSTRUMENT = "NO_INSTRUMENT"
     INSTRUMENT_HALTED = "INSTRUMENT_HALTED"
     PRICE_SANITY = "PRICE_SANITY"
@@ -45,6 +47,8 @@ class OrderLimits:
     """Checks of one lane; remembers when orders were sent."""
 
     config: VenueConfig
+    needs_quote: bool = False
+    """Refuse an entry when no quote of now is known, as on a real venue; a simulated one has quotes after the order only."""
     _sent: deque[int] = field(default_factory=deque)
 
     def sent(self, ts: int) -> None:
@@ -62,6 +66,8 @@ class OrderLimits:
         newest quote, NaN when there is none yet.
         """
         notional = quantity * close
+        if self.needs_quote and not quote > 0.0:
+            return Denial.PRICE_SANITY
         if not (0.0 < close < math.inf) or abs(quote / close - 1.0) > self.config.price_band:
             return Denial.PRICE_SANITY
         if not quantity > 0.0 or quantity < bounds[0]:
@@ -99,6 +105,12 @@ class VenueView:
             return math.nan
         return 0.5 * float(quote.bid_price.as_double() + quote.ask_price.as_double())
 
+    def follow(self, client_order_id: str, symbol: str, selling: bool) -> None:
+        """Move a maker order to the touch."""
+        order, touch = self.strategy.cache.order(ClientOrderId(client_order_id)), self.touch(symbol, selling)
+        if order is not None and touch is not None and order.status == OrderStatus.ACCEPTED and order.price != touch:
+            self.strategy.modify_order(order, price=touch)
+
     def touch(self, symbol: str, selling: bool, since: int = 0) -> Any | None:
         """Price at which a resting order would be first, None without a quote ``since`` (ns)."""
         quote = self.strategy.cache.quote_tick(InstrumentId.from_str(f"{symbol}-PERP.{self.venue}"))
@@ -111,6 +123,10 @@ class VenueView:
         account = self.strategy.portfolio.account(self.venue)
         balance = account.balance_total(USDT) if account is not None else None
         return float(balance.as_double()) if balance is not None else 0.0
+
+    def open_orders(self) -> list[str]:
+        """Ids of all orders that rest at the venue, whosever they are."""
+        return sorted(str(order.client_order_id) for order in self.strategy.cache.orders_open(venue=self.venue))
 
     def positions(self) -> dict[str, float]:
         """Signed quantity of all open positions, whosever they are."""

@@ -21,6 +21,7 @@ from nautilus_trader.trading.strategy import Strategy
 from actors.answers import Answers, cancel_again
 from actors.desk_log import DeskLog
 from actors.limits import Denial, OrderLimits, VenueView, order_quantity
+from actors.protection import Protection
 from actors.trip import DeskTotals, Intent, Intents, Trip
 from dolphin.config import VenueConfig
 
@@ -45,7 +46,8 @@ class OrderDesk:
     def __init__(self, strategy: Strategy, config: VenueConfig, settled: Callable[[Trip], None], log: DeskLog) -> None:
         self.strategy, self.config, self.settled, self.log = strategy, config, settled, log
         self.limits, self.view = OrderLimits(config), VenueView(strategy, config.name)
-        self.totals = DeskTotals()
+        self.instrument = self.view.instrument
+        self.protection, self.totals = Protection(self, config.stop_distance), DeskTotals()
         self.trip: Trip | None = None
         """The round trip that has, or may have, something at the venue."""
         self.strays: list[Trip] = []
@@ -107,7 +109,7 @@ class OrderDesk:
             if 0.0 < closes.get(trip.symbol, math.nan) < math.inf:
                 trip.last_close = closes[trip.symbol]
             trip.paused = False
-        self._go_on()
+        self.go_on()
 
     def on_quote(self, symbol: str) -> None:
         """A quote of an active symbol: a maker order may be placed or follow the touch."""
@@ -118,7 +120,7 @@ class OrderDesk:
         if intent is None:
             self._drive(trip)
         elif intent.style == "maker" and not intent.cancelling:
-            self._follow(intent)
+            self.view.follow(intent.client_order_id, intent.symbol, intent.side == "SELL")
 
     def on_filled(self, event: OrderFilled) -> None:
         """A fill: book it once, whatever the order's state was thought to be."""
@@ -127,7 +129,7 @@ class OrderDesk:
         if intent is not None and (trade := str(event.trade_id)) not in intent.trades:
             intent.trades.append(trade)
             self._book(intent, event)
-        self._go_on()
+        self.go_on()
 
     def on_ended(self, client_order_id: ClientOrderId, *, rejected: bool, post_only: bool = False) -> None:
         """An order came to its end without being filled whole: rejected, denied, cancelled or expired."""
@@ -136,6 +138,8 @@ class OrderDesk:
         trip, intent = self._owner(key), self.intents.get(key)
         if trip is not None and intent is not None and trip.working == key:
             self._end(trip, intent, post_only)
+        elif trip is not None and trip.stop == key:
+            self.go_on()
 
     def on_funding(self, symbol: str, amount: float) -> None:
         """Funding was posted to the account (USDT, positive = received)."""
@@ -164,6 +168,7 @@ class OrderDesk:
         if not self._listening:
             self._listening = True
             self.strategy.msgbus.subscribe("events.position.*", self._on_position)
+            self.protection.look_for_strangers()
         ours: dict[str, float] = {}
         for trip in self._trips():
             ours[trip.symbol] = ours.get(trip.symbol, 0.0) + trip.direction * trip.held
@@ -172,6 +177,21 @@ class OrderDesk:
             mine, theirs = ours.get(symbol, 0.0), venue.get(symbol, 0.0)
             if not math.isclose(mine, theirs, rel_tol=1e-9, abs_tol=1e-9):
                 self._differs(symbol, mine, theirs)
+
+    def go_on(self) -> None:
+        """Compare positions, then do the next step of everything under way."""
+        self.compare()
+        for trip in self._trips():
+            self.protection.check(trip)
+            self._drive(trip)
+
+    def submit(self, order: Any, intent: Intent) -> None:
+        """Write an order down, then send it."""
+        self.intents.add(intent, {key for trip in self._trips() for key in trip.orders})
+        self.totals.orders += 1
+        self.limits.sent(intent.ts)
+        self.log.sent(intent)
+        self.strategy.submit_order(order)
 
     def enter_safe_mode(self, reason: str) -> None:
         """No entries from now on; an entry under way is cancelled, and its rest is not sent again."""
@@ -188,19 +208,10 @@ class OrderDesk:
         """An operator has looked: entries again, unless the next comparison objects."""
         self.safe_reason = ""
 
-    def instrument(self, symbol: str) -> Instrument | None:
-        """The perpetual of ``symbol`` (BTCUSDT) at the venue, or None."""
-        return self.view.instrument(symbol)
-
     def _on_position(self, event: Any) -> None:
         """Positions of others too: a strategy is told of its own only."""
         if self.strategy.is_running:
-            self._go_on()
-
-    def _go_on(self) -> None:
-        self.compare()
-        for trip in self._trips():
-            self._drive(trip)
+            self.go_on()
 
     def _trips(self) -> list[Trip]:
         return [*([self.trip] if self.trip is not None else []), *self.strays]
@@ -265,6 +276,8 @@ class OrderDesk:
             return Denial.SAFE_MODE
         if self.trip is not None:
             return Denial.POSITION_OPEN
+        if self.protection.working(trip.symbol):
+            return Denial.STOP_WORKING
         if instrument is None:
             return Denial.NO_INSTRUMENT
         if trip.symbol in self.halted:
@@ -299,6 +312,7 @@ class OrderDesk:
             self._send(trip, "ENTRY", trip.rest)
 
     def _finish(self, trip: Trip) -> None:
+        self.protection.lift(trip)
         if trip is self.trip:
             self.trip = self.strays.pop(0) if self.strays else None
         else:
@@ -345,12 +359,8 @@ class OrderDesk:
         trip.orders.append(trip.working)
         names = trip.working, purpose, trip.symbol, "SELL" if selling else "BUY"
         intent = Intent(*names, float(amount), trip.last_close, now, "maker" if order.is_post_only else "market")
-        self.intents.add(intent, {key for other in self._trips() for key in other.orders})
-        self.totals.orders += 1
-        self.limits.sent(now)
-        self.log.sent(intent)
         self._answers.expect(intent)
-        self.strategy.submit_order(order)
+        self.submit(order, intent)
 
     def _cancel(self, intent: Intent) -> None:
         order = self.strategy.cache.order(ClientOrderId(intent.client_order_id))
@@ -358,15 +368,6 @@ class OrderDesk:
             intent.cancelling, intent.asked = True, 0
             self._answers.expect(intent)
             self.strategy.cancel_order(order)
-
-    def _follow(self, intent: Intent) -> None:
-        """Move a maker order to the touch."""
-        order = self.strategy.cache.order(ClientOrderId(intent.client_order_id))
-        touch = self.view.touch(intent.symbol, intent.side == "SELL")
-        if order is None or touch is None or order.status != OrderStatus.ACCEPTED:
-            return
-        if order.price != touch:
-            self.strategy.modify_order(order, price=touch)
 
     def _on_patience(self, event: TimeEvent) -> None:
         if self.trip is not None and self.trip.patience and event.ts_event >= self.trip.patience:

@@ -72,7 +72,7 @@ class PaperVenueNode(Venue):
         self._loop: asyncio.AbstractEventLoop
         self._node: TradingNode
         self._clock: TestClock
-        self._data: PaperData
+        self._data: Any
         self.actor: DolphinActor
 
     @property
@@ -192,11 +192,16 @@ class PaperVenueNode(Venue):
         self.actor.register(kernel.trader_id, kernel.portfolio, kernel.msgbus, kernel.cache, self._clock)
         kernel.exec_engine.register_oms_type(self.actor)
         kernel.trader._strategies[self.actor.id] = self.actor
+        self._watch_queues()
+        self._quotes = Quotes(self._instruments, self.desk.active, self._orders)
+
+    def _watch_queues(self) -> None:
+        """What an engine meets comes to ``_check``; else it would end the process without a word."""
+        kernel = self._node.kernel
         data, risk, execution = kernel.data_engine, kernel.risk_engine, kernel.exec_engine
         self._queues = (data.data_qsize, data.cmd_qsize, risk.cmd_qsize, risk.evt_qsize, execution.cmd_qsize, execution.evt_qsize)
-        for engine in (data, risk, execution):  # else they end the process without a word
+        for engine in (data, risk, execution):
             engine._handle_queue_exception = lambda error, queue: self._errors.append(error)
-        self._quotes = Quotes(self._instruments, self.desk.active, self._orders)
 
     def _decide(self, tick: Snapshot) -> BarResult:
         """The lane's decision is written down first; then time passes for the desk: its alarms may send orders."""

@@ -13,7 +13,7 @@ __all__ = ["DeskTotals", "Intent", "Intents", "Leg", "Trip", "settle"]
 
 
 class Intent(Struct):
-    """Why an order exists, written down before it is sent. ``purpose``: ENTRY or EXIT; ``style``: market or maker.
+    """Why an order exists, written down before it is sent. ``purpose``: ENTRY, EXIT or STOP; ``style``: market, maker or stop.
 
     ``cancelling``: we asked for its cancellation; ``asked``: how often it was asked after in vain, ``alarm``: number of the next time;
     ``trades``: ids of its fills that are booked.
@@ -95,9 +95,9 @@ class Trip(Struct):
     """From the engine's entry until the venue is flat again. Quantities are unsigned; ``direction`` as in the engine.
 
     ``key``: how ids of its orders begin; ``last_close``: newest valid close of the asset; ``rest``: quantity of the entry that is still
-    to be filled; ``denied``: why no order was sent, or why the trip ended otherwise than by our exit. ``orders``: ids of all its
-    orders, ``working``: of the one under way; ``since``, ``patience``: from when to when (ns) maker orders are tried; ``paused``: an exit
-    has failed, the next bar tries again.
+    to be filled; ``denied``: why no order was sent, or why the trip ended otherwise than by our exit. ``orders``: ids of all its orders,
+    ``working``: of the one under way, ``stop``: of the protective one; ``since``, ``patience``: from when to when (ns) maker orders are
+    tried; ``paused``: an exit has failed, the next bar tries again.
     """
 
     symbol: str
@@ -117,6 +117,7 @@ class Trip(Struct):
     exit_attempts: int = 0
     orders: list[str] = []
     working: str = ""
+    stop: str = ""
     since: int = 0
     patience: int = 0
     paused: bool = False

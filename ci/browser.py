@@ -1,4 +1,4 @@
-"""Drive Debian's chromium over a page on disk; the page gets no network."""
+"""Drive Debian's chromium over a page on disk, which gets no network, or over a server of a test."""
 
 from __future__ import annotations
 
@@ -51,13 +51,22 @@ def launched() -> Iterator[Any]:
 @contextmanager
 def opened(browser: Any, path: Path, width: int = 1280, height: int = 900, scheme: str = "light") -> Iterator[Opened]:
     """A page opened by file://, in a context of its own without network."""
-    context = browser.new_context(viewport={"width": width, "height": height}, color_scheme=scheme, has_touch=width < 500, offline=True)
+    with visited(browser, path.as_uri(), width, height, scheme, offline=True) as seen:
+        yield seen
+
+
+@contextmanager
+def visited(
+    browser: Any, url: str, width: int = 1280, height: int = 900, scheme: str = "light", *, offline: bool = False
+) -> Iterator[Opened]:
+    """A page in a context of its own."""
+    context = browser.new_context(viewport={"width": width, "height": height}, color_scheme=scheme, has_touch=width < 500, offline=offline)
     try:
         seen = Opened(context.new_page())
         seen.page.on("console", lambda message: seen.complaints.append(message.text) if message.type in ("error", "warning") else None)
         seen.page.on("pageerror", lambda error: seen.complaints.append(str(error)))
         seen.page.on("request", lambda request: seen.requests.append(request.url))
-        seen.page.goto(path.as_uri())
+        seen.page.goto(url)
         yield seen
     finally:
         context.close()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import pytest
 
@@ -18,6 +19,17 @@ def shared_data() -> Path:
     if not (folder / "klines").is_dir():
         pytest.skip(f"real data folder {folder} is absent; set DOLPHIN_SHARED_DATA to where it is")
     return folder
+
+
+@pytest.fixture
+def memory_folder(tmp_path: Path) -> Iterator[Path]:
+    """A folder in memory where there is one: journals of a simulation need no disk to wait for."""
+    memory = Path("/dev/shm")
+    if not os.access(memory, os.W_OK):
+        yield tmp_path
+        return
+    with TemporaryDirectory(dir=memory, prefix="dolphin-test-") as folder:
+        yield Path(folder)
 
 
 @pytest.fixture(scope="session")
@@ -50,5 +62,6 @@ def own_settings(tmp_path_factory: pytest.TempPathFactory) -> None:
     """Tests see no settings of the person who runs them, and keep their caches to themselves."""
     for name in [name for name in os.environ if name.startswith("DOLPHIN__")]:
         del os.environ[name]
+    os.environ["DOLPHIN_LOOPBACK_ONLY"] = "1"  # no test, and no child of one, speaks to an exchange but one on this machine
     os.environ["DOLPHIN__PATHS__CACHE"] = str(tmp_path_factory.mktemp("cache"))
     os.environ["DOLPHIN__PATHS__STATE"] = str(tmp_path_factory.mktemp("state"))

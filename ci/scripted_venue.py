@@ -26,7 +26,7 @@ from nautilus_trader.execution.client import ExecutionClient
 from nautilus_trader.execution.engine import ExecutionEngine
 from nautilus_trader.model.currencies import USDT
 from nautilus_trader.model.data import QuoteTick
-from nautilus_trader.model.enums import AccountType, LiquiditySide, OmsType, OrderSide
+from nautilus_trader.model.enums import AccountType, LiquiditySide, OmsType, OrderSide, OrderType
 from nautilus_trader.model.events import OrderEvent, OrderFilled
 from nautilus_trader.model.identifiers import AccountId, ClientId, StrategyId, TradeId, TraderId, Venue, VenueOrderId
 from nautilus_trader.model.objects import AccountBalance, Money, Quantity
@@ -69,6 +69,7 @@ class ScriptedVenue(ExecutionClient):
         self.default: tuple[str, ...] = GOOD
         self.scripts: deque[tuple[str, ...]] = deque()
         self.cancels: deque[tuple[str, ...]] = deque()
+        self.stops: deque[tuple[str, ...]] = deque()
         self.tells = True
         self.orders: list[AtVenue] = []
         self.outsiders: set[Any] = set()
@@ -81,6 +82,15 @@ class ScriptedVenue(ExecutionClient):
         """What happens to the next order that has no script yet."""
         self.scripts.append(steps)
 
+    def script_stop(self, *steps: str) -> None:
+        """What happens to the next stop; without a script it is accepted and rests."""
+        self.stops.append(steps)
+
+    def trigger(self, *steps: str) -> None:
+        """The newest stop is triggered and does these steps; default: it is filled whole."""
+        at = next(at for at in reversed(self.orders) if at.order.order_type == OrderType.STOP_MARKET)
+        self.wire.extend((at, step) for step in steps or ("fill 1",))
+
     def on_cancel(self, *steps: str) -> None:
         """What the next cancel does; without a script it cancels."""
         self.cancels.append(steps)
@@ -91,7 +101,8 @@ class ScriptedVenue(ExecutionClient):
         self.orders.append(at)
         now = self.now.timestamp_ns()
         self.generate_order_submitted(order.strategy_id, order.instrument_id, order.client_order_id, now)
-        self.wire.extend((at, step) for step in (self.scripts.popleft() if self.scripts else self.default))
+        scripts, default = (self.stops, ("accept",)) if order.order_type == OrderType.STOP_MARKET else (self.scripts, self.default)
+        self.wire.extend((at, step) for step in (scripts.popleft() if scripts else default))
 
     def modify_order(self, command: Any) -> None:
         at = self._find(command)

@@ -145,7 +145,17 @@ def test_nothing_is_left_for_later():
 
 
 @pytest.mark.parametrize(
-    "command", [["--help"], ["data", "--help"], ["journal", "--help"], ["backtest", "--help"], ["config", "show"]], ids=" ".join
+    "command",
+    [
+        ["--help"],
+        ["data", "--help"],
+        ["journal", "--help"],
+        ["live", "--help"],
+        ["flows", "--help"],
+        ["backtest", "--help"],
+        ["config", "show"],
+    ],
+    ids=" ".join,
 )
 def test_light_commands_import_nothing_heavy(command):
     """--help and settings stay light."""
@@ -163,6 +173,15 @@ def test_engine_only_runs_import_no_extra(tmp_path):
     code += f"print('HEAVY', [m for m in {extras!r} if m in sys.modules])"
     done = run(sys.executable, "-c", code, str(tmp_path))
     assert done.stdout.splitlines()[-1] == "HEAVY []", done.stdout[-800:] + done.stderr[-800:]
+
+
+@pytest.mark.parametrize("command", [["flows", "list"], ["flows", "run", "data-audit", "-p", "klines=nowhere"], ["status"]], ids=" ".join)
+def test_only_serving_imports_prefect(command, tmp_path):
+    """Its import takes seconds; jobs and their table need none of it."""
+    code = f"import os, sys; sys.argv = ['dolphin', *{command!r}]; os.environ['DOLPHIN__PATHS__STATE'] = {str(tmp_path)!r}\n"
+    code += "from flows.cli import main\ntry:\n    main()\nexcept SystemExit:\n    pass\nprint('PREFECT', 'prefect' in sys.modules)"
+    done = run(sys.executable, "-c", code)
+    assert done.stdout.splitlines()[-1] == "PREFECT False", done.stdout[-500:] + done.stderr[-500:]
 
 
 def test_the_built_package_runs_away_from_the_checkout(tmp_path):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
+from typing import Any, Final
 
 from dolphin.errors import QualityError
 from dolphin.scanner.scan import rows_needed
@@ -13,18 +14,42 @@ from dolphin.storage.scanned import days_before
 from dolphin.storage.schema import DAY_MS, day_start
 from dolphin.types import Ints
 
-__all__ = ["BarSource", "KlineReplay"]
+__all__ = ["STEP_S", "BarSource", "KlineReplay"]
 
 MOST_ROWS = rows_needed(ANCHOR_BARS - 1)
 """Rows with which a scanner can go on from any bar."""
 
 
+STEP_S: Final = 0.1
+"""Seconds between two looks for bars."""
+
+
 class BarSource(ABC):
-    """Bars of one universe. ``day`` is the day in hand, None after the last one; its rows may be handed out once they have closed."""
+    """Bars of one universe, which changes between two days only. Its rows may be handed out once they have closed."""
 
     symbols: tuple[str, ...]
     bar_seconds: int
-    day: KlineDay | None
+    step_s: float = STEP_S
+    """Longest time between two looks, seconds of ours."""
+
+    @property
+    @abstractmethod
+    def day(self) -> KlineDay | None:
+        """The day in hand, None after the last one."""
+
+    @property
+    def status(self) -> str:
+        """One word for the heartbeat while there is a day in hand."""
+        return "running"
+
+    @property
+    def gone(self) -> frozenset[str]:
+        """Symbols that have no price any more."""
+        return frozenset()
+
+    def ready(self) -> bool:
+        """Whether ``begin`` may be called."""
+        return True
 
     @abstractmethod
     def begin(self, date: str = "") -> list[KlineDay]:
@@ -42,6 +67,25 @@ class BarSource(ABC):
     def follow(self) -> None:
         """Take the next day in hand."""
 
+    def finish(self) -> bool:
+        """The day in hand is over: leave what the source keeps of it; whether it is whole."""
+        return True
+
+    def told(self, row: int) -> dict[str, Any]:
+        """What the journal notes of a row besides its scan."""
+        return {}
+
+    def due_s(self) -> float:
+        """Seconds of ours until there may be another row."""
+        return STEP_S
+
+    def health(self) -> dict[str, Any] | None:
+        """Fields of ``FeedState``; None where there is no feed."""
+        return None
+
+    def close(self) -> None:  # noqa: B027  a folder holds nothing
+        """Let go of connections."""
+
 
 class KlineReplay(BarSource):
     """The days ``first`` to ``last`` of a folder of klines. Raises ``QualityError`` when there is none of them."""
@@ -53,8 +97,12 @@ class KlineReplay(BarSource):
         self.symbols, self.bar_seconds = store.symbols(), store.bar_seconds
         self._store, self._dates = store, dates
         self._sequence = [*days_before(store, dates[0], MOST_ROWS), *dates]
-        self.day: KlineDay | None = None
+        self._day: KlineDay | None = None
         self._closes: Ints
+
+    @property
+    def day(self) -> KlineDay | None:
+        return self._day
 
     def begin(self, date: str = "") -> list[KlineDay]:
         """Load the day and those before it, each seeing the one before, as in a run from the first day on."""
@@ -80,7 +128,7 @@ class KlineReplay(BarSource):
         assert self.day is not None
         place = self._dates.index(self.day.date) + 1
         if place == len(self._dates):
-            self.day = None
+            self._day = None
         else:
             self._take(self._store.load(self._dates[place], self.symbols, self.day))
 
@@ -91,4 +139,4 @@ class KlineReplay(BarSource):
         return days
 
     def _take(self, day: KlineDay) -> None:
-        self.day, self._closes = day, day.ts + day.bar_seconds * 1000
+        self._day, self._closes = day, day.ts + day.bar_seconds * 1000

@@ -19,24 +19,13 @@ from tenacity import AsyncRetrying, retry_if_exception_type
 from tenacity.wait import wait_exponential_jitter
 
 from daemons.books import BookFeed
-from dolphin.errors import ConfigError, MissingDependency
+from daemons.ccxt_client import venue_names
 from dolphin.types import BOOK_LEVELS, Array
 
-__all__ = ["CcxtFeed", "exchange_client"]
+__all__ = ["CcxtFeed"]
 
 CLOSE_S: Final = 5.0
 _log = logging.getLogger("dolphin.ob_stream")
-
-
-def exchange_client(name: str) -> Any:
-    """CCXT Pro's client of exchange ``name``. Raises ``MissingDependency`` without CCXT, ``ConfigError`` for an unknown exchange."""
-    try:
-        import ccxt.pro as library
-    except ImportError as error:
-        raise MissingDependency("ccxt is not installed: pip install 'dolphin-nautilus[live]'") from error
-    if name not in library.exchanges:
-        raise ConfigError(f"feed.exchange = {name!r}: CCXT Pro has no such exchange")
-    return getattr(library, name)({"enableRateLimit": True})
 
 
 class CcxtFeed(BookFeed):
@@ -49,6 +38,7 @@ class CcxtFeed(BookFeed):
         self.symbols = tuple(symbols)
         self.errors: Counter[str] = Counter()
         self._client, self._clock = client, clock
+        self._names: dict[int, str] = {}
         self._fresh: dict[int, tuple[int, Array, Array]] = {}
         self._loop = asyncio.new_event_loop()
         self._stop = asyncio.Event()
@@ -78,27 +68,19 @@ class CcxtFeed(BookFeed):
         await self._client.close()
 
     async def _persist(self, place: int) -> None:
-        """Subscribe again and again, with growing pauses."""
-        retry = retry_if_exception_type(Exception)
-        async for attempt in AsyncRetrying(wait=wait_exponential_jitter(multiplier=0.5, max=60.0), retry=retry, before_sleep=self._failed):
-            with attempt:
-                await self._watch(place)
+        """Book after book; subscribe again when one does not come, with pauses that grow until one comes."""
+        retry, wait = retry_if_exception_type(Exception), wait_exponential_jitter(multiplier=0.5, max=60.0)
+        while True:
+            async for attempt in AsyncRetrying(wait=wait, retry=retry, before_sleep=self._failed):
+                with attempt:
+                    await self._watch(place)
 
     async def _watch(self, place: int) -> None:
-        name = await self._venue_name(self.symbols[place])
-        while True:
-            book = await self._client.watch_order_book(name, BOOK_LEVELS)
-            received = self._clock()
-            self._fresh[place] = (received, _side(book["bids"]), _side(book["asks"]))
-
-    async def _venue_name(self, symbol: str) -> str:
-        """CCXT's name of the linear perpetual ``symbol``, or of the spot pair where the exchange has no perpetual of it."""
-        markets = await self._client.load_markets()
-        found = {name: market for name, market in markets.items() if market.get("id") == symbol}
-        swaps = [name for name, market in found.items() if market.get("linear")]
-        if not found:
-            raise ConfigError(f"{symbol}: the exchange has no such market")
-        return str((swaps or list(found))[0])
+        if place not in self._names:
+            (self._names[place],) = await venue_names(self._client, self.symbols[place : place + 1])
+        name = self._names[place]
+        book = await self._client.watch_order_book(name, BOOK_LEVELS)
+        self._fresh[place] = (self._clock(), _side(book["bids"]), _side(book["asks"]))
 
     def _failed(self, state: Any) -> None:
         error = state.outcome.exception()

@@ -1,7 +1,8 @@
 """Clocks of a process: its own seconds, the wall's, and the market's.
 
 ``monotonic`` seconds: liveness (heartbeats, ages, back-off). ``wall_ms``: the ``ts_ms`` of every record on grid, in journals and alerts.
-``market_ms``: what time it is on the market (bar closes, dates, the watchdog's cadence): the wall's when live, the replay's in a replay.
+``market_ms``: what time it is on the market (bar closes, dates, the watchdog's cadence): the wall's when live, the replay's in a replay,
+a demo exchange's where that is the feed.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ import time
 from abc import ABC, abstractmethod
 from typing import Final
 
+from dolphin.storage.market_clock import MarketClock
 from dolphin.storage.replay import Replay
 
 __all__ = ["Clock", "ClockSet", "RealClock", "VirtualClock"]
@@ -19,10 +21,15 @@ SET_MS: Final = 5_000
 
 
 class Clock(ABC):
-    """The three times; ``replay`` None: live."""
+    """The three times; ``market`` None: the market's is the wall's."""
 
-    def __init__(self, replay: Replay | None = None) -> None:
-        self.replay = replay
+    def __init__(self, market: MarketClock | None = None) -> None:
+        self.market = market
+
+    @property
+    def replay(self) -> Replay | None:
+        """The replay that runs, None when live."""
+        return self.market if isinstance(self.market, Replay) else None
 
     @abstractmethod
     def monotonic(self) -> float:
@@ -34,12 +41,12 @@ class Clock(ABC):
 
     def market_ms(self) -> int:
         """Milliseconds UTC on the market."""
-        return self.wall_ms() if self.replay is None else self.replay.market_ms(self.monotonic())
+        return self.wall_ms() if self.market is None else self.market.market_ms(self.monotonic())
 
     @property
     def speed(self) -> float:
         """Market seconds in one of ours."""
-        return 1.0 if self.replay is None else self.replay.speed
+        return 1.0 if self.market is None else self.market.speed
 
 
 class RealClock(Clock):
@@ -55,8 +62,8 @@ class RealClock(Clock):
 class VirtualClock(Clock):
     """Stands still until it is told to move: tests and simulations of hours in milliseconds."""
 
-    def __init__(self, start_ms: int, replay: Replay | None = None) -> None:
-        super().__init__(replay)
+    def __init__(self, start_ms: int, market: MarketClock | None = None) -> None:
+        super().__init__(market)
         self._start_ms, self._seconds = start_ms, 0.0
 
     def monotonic(self) -> float:

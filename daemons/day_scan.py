@@ -52,7 +52,8 @@ class DayScan:
         for name in ("vel_div", "lambda_max", "velocity", "instability", "n_participants"):
             getattr(self._batch, name)[start:end] = getattr(part, name)
         self.done = end
-        return [scan_entry(day.date, start + k, int(ts) + bar_ms, part, k, closes[k]) for k, ts in enumerate(opened.tolist())]
+        told = self.source.told
+        return [scan_entry((day.date, start + k), ts + bar_ms, part, k, closes[k], told(start + k)) for k, ts in enumerate(opened.tolist())]
 
     def follow(self) -> None:
         """Go on with the next day."""

@@ -116,14 +116,15 @@ def _source(context: Context) -> BookSource | None:
     settings = context.settings
     if context.replay is not None:
         return RecordedBooks(Path(settings.paths.book)) if settings.paths.book else None
-    if not settings.feed.exchange:
+    if not settings.feed.live:
         return None
-    from daemons.ccxt_books import CcxtFeed, exchange_client
+    from daemons.ccxt_books import CcxtFeed
+    from daemons.ccxt_client import exchange_client
 
     symbols = [name.strip() for name in settings.feed.symbols.split(",") if name.strip()]
     if not symbols:
         raise ConfigError("feed.symbols is empty: which books of the exchange shall be followed?")
-    return TrackedBooks(symbols, CcxtFeed(exchange_client(settings.feed.exchange), symbols, context.clock.market_ms))
+    return TrackedBooks(symbols, CcxtFeed(exchange_client(settings.feed), symbols, context.clock.market_ms))
 
 
 if __name__ == "__main__":

@@ -13,7 +13,7 @@ import sys
 import threading
 from contextlib import ExitStack
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import platformdirs
 from pythonjsonlogger.json import JsonFormatter
@@ -23,17 +23,20 @@ from daemons.outbox import Outbox
 from daemons.runner import Runner
 from daemons.service import Context, Service, identity_of
 from dolphin import __version__
-from dolphin.config import config_hash, load
+from dolphin.config import Settings, config_hash, load
 from dolphin.errors import DolphinError, MissingDependency
 from dolphin.grid.client import HazelcastGrid
 from dolphin.kernels._jit import cache_dir
+from dolphin.live.keys import secrets_of
 from dolphin.storage.journal import Journal, Kind, journal_path
 from dolphin.storage.lock import FileLock
+from dolphin.storage.market_clock import read_market_clock
 from dolphin.storage.publish import publish
-from dolphin.storage.replay import read_replay
+from dolphin.storage.replay import Replay, read_replay
 from dolphin.storage.state import StateFolder
 from dolphin.telemetry.alerts import AlertKind, Alerts, Severity
 from dolphin.telemetry.metrics import Metrics
+from dolphin.telemetry.output import RedactedOutput
 from dolphin.telemetry.redaction import Redactor
 from dolphin.telemetry.sinks import sinks_of
 
@@ -98,10 +101,13 @@ def open_context(service: type[Service], state: StateFolder, opened: ExitStack, 
     identity, writer = identity_of(name), service.writer(settings, lane)
     lock = FileLock(state.processes / f"{name}.lock", identity)
     opened.callback(lock.release)
-    clock = RealClock(read_replay(state.replay))
+    clock = RealClock(read_replay(state.replay) or read_market_clock(state.clock))
     metrics = Metrics(clock.monotonic)
+    redact = Redactor(os.environ, secrets_of(settings.live.key_file, os.environ))
+    if settings.live.mode == "live":  # before anything can say a key: Nautilus writes past Python, too
+        opened.callback(RedactedOutput(redact).close)
     alerts = Alerts(
-        sinks_of(settings.alerts, os.environ), Redactor(os.environ), clock.monotonic,
+        sinks_of(settings.alerts, os.environ), redact, clock.monotonic,
         window_s=settings.alerts.window_s, queue=settings.alerts.queue, count=metrics.alert,
     )  # fmt: skip
     opened.callback(alerts.close, 2.0)
@@ -113,12 +119,17 @@ def open_context(service: type[Service], state: StateFolder, opened: ExitStack, 
     facts = {"pid": os.getpid(), "identity": identity, "metrics_port": endpoint.port, "started_monotonic": clock.monotonic()}
     with publish(state.processes / f"{name}.json", durable=False) as temporary:
         temporary.write_text(json.dumps(facts), encoding="utf-8")
-    started = {"version": __version__, "config_hash": config_hash(settings), "pid": os.getpid()}
+    started = {"version": __version__, "config_hash": config_hash(settings), "pid": os.getpid(), **_market(settings, clock.replay)}
     journal.append(Kind.STARTED, started, clock.wall_ms())
     return Context(
         identity=identity, settings=settings, state=state, clock=clock, grid=grid, journal=journal,
         outbox=Outbox(journal, grid), alerts=alerts, metrics=metrics, log=logging.getLogger(f"dolphin.{name}"), lane=lane,
     )  # fmt: skip
+
+
+def _market(settings: Settings, replay: Replay | None) -> dict[str, Any]:
+    """What a paper record is judged by: settings of the engine, speed of the market, and whether its bars are a demo exchange's."""
+    return {"engine_hash": config_hash(settings.engine), "speed": replay.speed if replay else 1.0, "demo": bool(settings.feed.url)}
 
 
 def _run(service: Service, stop: threading.Event) -> None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from collections import deque
 from collections.abc import Sequence
+from functools import partial
 from typing import ClassVar, Final
 
 from daemons.gate import Gate
@@ -90,12 +91,15 @@ class TraderService(Service):
                 if self.venue.flat:
                     journal.append_many([self.lane.snapshot(venue=self.venue.state())])
         self._log.seq = self.lane.seq
+        self._doubt()
         if not isinstance(self.context.grid, EmbeddedGrid):
             self._view.start()
 
     def step(self) -> None:
-        """Look at the grid, process what the scanner has appended, publish."""
+        """Look at the grid and the venue, process what the scanner has appended, publish."""
         self._look()
+        self.venue.breathe()
+        self._doubt()
         if self._patience.connecting(self._view):
             self.status = "connecting"
             return
@@ -138,9 +142,7 @@ class TraderService(Service):
     def _process(self, scanned: Scanned) -> None:
         """Through lane and venue; then what follows from where they stand: safe mode, a snapshot, a new file at a day's end."""
         advance(self.venue, scanned, self._read)
-        if self.venue.doubt and not self._safe.engaged:
-            self._records.flush()
-            self._safe.engage(f"the venue's side of the lane is not certain: {self.venue.doubt}")
+        self._doubt()
         day_over = self.lane.day_over
         snapshot = rested(self.venue)
         if snapshot is not None:
@@ -149,9 +151,15 @@ class TraderService(Service):
                 self.context.journal.rotate(self.context.clock.wall_ms())
             self._records.add(snapshot)
 
+    def _doubt(self) -> None:
+        """What the venue is not certain of is safe mode."""
+        if self.venue.doubt and not self._safe.engaged:
+            self._records.flush()
+            self._safe.engage(f"the venue's side of the lane is not certain: {self.venue.doubt}")
+
     def _read(self, bar: ScannedBar) -> Inputs:
         doubts = (["SAFE_MODE"] if self._safe.engaged else []) + (["NOT_THE_WRITER"] if not self._tenure.fence else [])
-        return self._gate.read(bar, self.lane, tuple(doubts))
+        return self._gate.read(bar, self.lane, (*doubts, *self.venue.blocks))
 
     def _write(self, entries: Sequence[Entry]) -> None:
         """Durable first; what is counted, is."""
@@ -172,9 +180,20 @@ class TraderService(Service):
 
 
 class PaperTrader(TraderService):
-    """One lane with orders: decisions go through a Nautilus node to a simulated venue."""
+    """One lane with orders: decisions go through a Nautilus node to a simulated venue, or to an exchange, when every gate holds."""
+
+    @classmethod
+    def writer(cls, settings: Settings, lane: str = "") -> str:
+        name = super().writer(settings, lane)
+        return name if settings.live.mode == "paper" else name.replace("trader_", "live_")
 
     def made_venue(self, name: str) -> Venue:
+        if self.context.settings.live.mode == "live":
+            from actors.live_venue import LiveVenue
+            from daemons.live_gate import admission
+
+            admit = partial(admission, self.context, "GREEN" if name == "GREEN" else "BLUE")
+            return LiveVenue(name, self.lane, self._records, self.context.settings.venue, admit)
         from actors.paper import PaperVenueNode
 
         return PaperVenueNode(name, self.lane, self._records, self.context.settings.venue)

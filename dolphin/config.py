@@ -19,7 +19,7 @@ from typing import Annotated, Any, Literal, get_args, get_type_hints
 import msgspec
 from msgspec import Meta, Struct
 
-from dolphin.deployment import AlertsConfig, FeedConfig, GridConfig, PaperConfig, ServicesConfig, SupervisionConfig
+from dolphin.deployment import AlertsConfig, FeedConfig, GridConfig, LiveConfig, PaperConfig, ServicesConfig, SupervisionConfig
 from dolphin.errors import ConfigError
 
 __all__ = [
@@ -128,6 +128,9 @@ class VenueConfig(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True)
     max_leverage: Annotated[float, Meta(gt=0, le=125, description="largest notional of an entry over account equity")] = 2.0
     max_orders_minute: Annotated[int, Meta(ge=1, le=10_000, description="entries refused beyond this many orders in 60 s")] = 60
     price_band: Annotated[float, Meta(gt=0, le=1, description="entry refused when quote and close differ by more, fraction")] = 0.05
+    stop_distance: Annotated[
+        float, Meta(ge=0, le=0.5, description="protective stop at the venue, so far from the entry, fraction of the price; 0: none")
+    ] = 0.0
     latency_ms: Annotated[float, Meta(ge=0.001, le=3_600_000, description="simulated venue: way of an order")] = 1.0
     drift: Annotated[
         bool,
@@ -173,6 +176,7 @@ class Settings(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     services: ServicesConfig = ServicesConfig()
     paper: PaperConfig = PaperConfig()
     feed: FeedConfig = FeedConfig()
+    live: LiveConfig = LiveConfig()
     alerts: AlertsConfig = AlertsConfig()
     supervision: SupervisionConfig = SupervisionConfig()
     grid: GridConfig = GridConfig()
@@ -203,6 +207,7 @@ SECTIONS: Mapping[str, type[Struct]] = {
     "services": ServicesConfig,
     "paper": PaperConfig,
     "feed": FeedConfig,
+    "live": LiveConfig,
     "alerts": AlertsConfig,
     "supervision": SupervisionConfig,
     "grid": GridConfig,

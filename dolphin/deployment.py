@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from typing import Annotated, Literal
 
 from msgspec import Meta, Struct
 
-__all__ = ["AlertsConfig", "FeedConfig", "GridConfig", "PaperConfig", "ServicesConfig", "SupervisionConfig"]
+from dolphin.errors import ConfigError
+
+__all__ = ["AlertsConfig", "FeedConfig", "GridConfig", "LiveConfig", "PaperConfig", "ServicesConfig", "SupervisionConfig"]
 
 
 class AlertsConfig(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -70,6 +73,53 @@ class FeedConfig(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     symbols: Annotated[str, Meta(description="symbols of bars and books, commas between; empty: all perpetuals in USDT")] = ""
     bar_seconds: Annotated[Literal[5, 60], Meta(description="length of a bar, seconds")] = 60
     record: Annotated[bool, Meta(description="trades of the feed are kept as parquet in the state folder")] = True
+    grace_ms: Annotated[
+        int, Meta(ge=0, le=60_000, description="a bar waits so long after its close for trades on their way, ms of ours")
+    ] = 250
+    clock_limit_ms: Annotated[
+        int, Meta(ge=10, le=60_000, description="no bar is closed while our clock and the exchange's are further apart, ms of the market")
+    ] = 1000
+    stale_bars: Annotated[
+        int, Meta(ge=0, le=10_000, description="bars without a trade that carry a symbol's last close; then no price")
+    ] = 12
+    backfill_s: Annotated[
+        float, Meta(gt=0, le=3600, description="what an exchange that answers does not give within so many seconds is a gap")
+    ] = 30.0
+
+    def __post_init__(self) -> None:
+        if self.url and not re.fullmatch(r"http://(127\.\d+\.\d+\.\d+|localhost|\[::1\]):\d{1,5}", self.url):
+            raise ConfigError(f"feed.url = {self.url!r}: expected http://127.0.0.1:PORT, a demo exchange on this machine")
+
+    @property
+    def live(self) -> bool:
+        """Whether there is a live feed."""
+        return bool(self.exchange or self.url)
+
+    @property
+    def chosen(self) -> tuple[str, ...]:
+        """The symbols that are named."""
+        return tuple(name.strip() for name in self.symbols.split(",") if name.strip())
+
+
+class LiveConfig(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """Orders with real money at Binance USDT-M. ``mode = live`` alone opens nothing: every gate of ``dolphin live check`` must hold."""
+
+    mode: Annotated[Literal["paper", "live"], Meta(description="live: orders go to the exchange once every gate holds")] = "paper"
+    url: Annotated[str, Meta(description="address of a demo exchange on 127.0.0.1 in the exchange's stead; empty: the exchange itself")] = (
+        ""
+    )
+    signers: Annotated[
+        str, Meta(description="public keys whose gate files count (`dolphin live key`), commas between; empty: nobody's")
+    ] = ""
+    gate_file: Annotated[str, Meta(description="signed gate file (`dolphin live sign`); empty: live_LANE.gate in the state folder")] = ""
+    key_file: Annotated[
+        str, Meta(description="file of mode 0600 with the exchange's key and secret; empty: DOLPHIN_BINANCE_KEY and DOLPHIN_BINANCE_SECRET")
+    ] = ""
+    paper_days: Annotated[int, Meta(ge=1, le=365, description="whole days on paper, the last one yesterday, without a blemish")] = 14
+    reconciliation: Annotated[
+        bool, Meta(description="orders and positions are compared with the exchange's, at the start and ever after")
+    ] = True
+    clock_skew_ms: Annotated[int, Meta(ge=1, le=5000, description="our clock and the exchange's may differ by, ms")] = 500
 
 
 class SupervisionConfig(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):

@@ -10,11 +10,15 @@ from typing import Annotated
 
 import typer
 
+from flows.cli_dashboard import add_dashboard_verb
 from flows.cli_data import data_app
+from flows.cli_exchange import add_exchange_verb
+from flows.cli_flows import flows_app
 from flows.cli_forewarner import forewarner_app
 from flows.cli_grid import add_grid_verbs
 from flows.cli_journal import journal_app
 from flows.cli_kill import add_kill_verbs
+from flows.cli_live import live_app
 from flows.cli_options import ConfigOption, SetOption, loaded_config
 from flows.cli_paper import add_paper_verb
 from flows.cli_posture import add_posture_verb
@@ -34,8 +38,10 @@ app = typer.Typer(
 )
 config_app = typer.Typer(help="Effective settings and where each comes from.", no_args_is_help=True)
 app.add_typer(data_app, name="data")
+app.add_typer(flows_app, name="flows")
 app.add_typer(forewarner_app, name="forewarner")
 app.add_typer(journal_app, name="journal")
+app.add_typer(live_app, name="live")
 app.add_typer(config_app, name="config")
 
 
@@ -151,6 +157,8 @@ add_grid_verbs(app)
 add_posture_verb(app)
 add_kill_verbs(app)
 add_up_verbs(app)
+add_exchange_verb(app)
+add_dashboard_verb(app)
 add_paper_verb(app)
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Verbs under `dolphin data`: make, import, check, list, scan and audit market data."""
+"""Verbs under `dolphin data`: make, import, pull, check, list, scan and audit market data."""
 
 from __future__ import annotations
 
@@ -9,11 +9,12 @@ import typer
 
 from dolphin.errors import ConfigError
 from flows.cli_options import ConfigOption, SetOption, loaded_config
+from flows.cli_pull import add_pull_verb
 from flows.console import Outcome, progress, verb
 
 __all__ = ["data_app"]
 
-data_app = typer.Typer(help="Market data: make, import, check, list, scan, audit.", no_args_is_help=True)
+data_app = typer.Typer(help="Market data: make, import, pull, check, list, scan, audit.", no_args_is_help=True)
 
 KlinesFolder = Annotated[Path | None, typer.Option("--klines", help="Folder of klines; default: the configured one.")]
 DaysFolder = Annotated[Path | None, typer.Option("--days", help="Folder of day tables; default: the configured one.")]
@@ -66,6 +67,9 @@ def import_(
     facts = {"folder": str(folder), "bar_seconds": report.bar_seconds, "days": rows, "sources": files, "quality": quality.to_dict()}
     lines = [f"{r['date']}: {r['action']}, {r['rows']} rows of {r['symbols']} symbols" for r in rows]
     return Outcome("dolphin.data-import/1", facts, "\n".join([*lines, quality.to_text()]))
+
+
+add_pull_verb(data_app)
 
 
 @verb(data_app, "list")

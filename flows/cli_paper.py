@@ -38,7 +38,7 @@ def paper(
     sys.stdout.flush()
     command = [sys.executable, "-m", "daemons.trader", "--state", str(folder.root), "--lane", lane.upper(), "--watch"]
     changed = {f"DOLPHIN__{name.replace('.', '__').upper()}": value for name, _, value in (c.partition("=") for c in changes or [])}
-    os.execve(sys.executable, command, {**os.environ, **changed})
+    os.execve(sys.executable, command, {**os.environ, **changed, "DOLPHIN__LIVE__MODE": "paper"})  # this verb never trades live
 
 
 def add_paper_verb(app: typer.Typer) -> None:

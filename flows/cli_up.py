@@ -38,7 +38,7 @@ def up(
     changes: SetOption = None,
     config: ConfigOption = None,
 ) -> Outcome:
-    """Start grid and services in order, wait until all are healthy; what runs already stays."""
+    """Start grid and services in order, wait until all are healthy; what runs already stays. Live with [feed] set and no --replay."""
     flags = [f"grid.{name}={value}" for name, value in (("members", members), ("server", server)) if value is not None]
     settings, state = _deployment(config, [*(changes or []), *flags])
     from flows.status_text import status_text
@@ -126,6 +126,8 @@ def _plan(settings: Settings, state: StateFolder, replay: tuple[Path | None, str
 
     given, first, last, speed = replay
     settings = with_sources(settings, sources)
+    if given is None and settings.feed.live:
+        return _live_plan(settings, state)
     found = {name: Path(value) if (value := getattr(settings.paths, name)) else None for name in sources}
     klines = given if given is not None else cached_market(settings, progress)
     planned = planned_replay(klines, first, last, speed)
@@ -138,6 +140,23 @@ def _plan(settings: Settings, state: StateFolder, replay: tuple[Path | None, str
         _say(line)
     ports = range(settings.grid.port, settings.grid.port + settings.grid.members)
     return Plan(settings, state, (*member_services(ports), *services_of(settings.paper.names)), planned)
+
+
+def _live_plan(settings: Settings, state: StateFolder) -> Plan:
+    """Bars and books of the exchange that ``feed`` names, by its own clock."""
+    from flows.demo_clock import market_clock
+    from flows.replay import absent_layers, trained_forewarner, with_sources
+    from flows.services import member_services, services_of
+    from flows.supervision import Plan
+
+    clock = market_clock(settings.feed.url)
+    if not settings.paths.forewarner:
+        settings = with_sources(settings, {"forewarner": trained_forewarner(settings, None, progress, _say)})
+    settings, lines = absent_layers(settings, live_book=bool(settings.feed.chosen))
+    for line in lines:
+        _say(line)
+    ports = range(settings.grid.port, settings.grid.port + settings.grid.members)
+    return Plan(settings, state, (*member_services(ports), *services_of(settings.paper.names)), None, clock)
 
 
 def _status(state: StateFolder, settings: Settings) -> Status:

@@ -19,7 +19,15 @@ from flows.workspace import jar_folder
 __all__ = ["Check", "examine"]
 
 REQUIRED = ("numpy", "numba", "pyarrow", "pandas", "zstandard", "msgspec", "typer", "platformdirs")
-EXTRAS = {"flint": "audit", "nautilus_trader": "nautilus", "hazelcast": "grid", "prefect": "flows", "ccxt": "live", "sklearn": "forewarner"}
+EXTRAS = {
+    "flint": "audit",
+    "nautilus_trader": "nautilus",
+    "hazelcast": "grid",
+    "prefect": "flows",
+    "ccxt": "live",
+    "sklearn": "forewarner",
+    "aiohttp": "dashboard",
+}
 
 
 @dataclass(frozen=True, slots=True)

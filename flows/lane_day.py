@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field
 from types import TracebackType
 from typing import Any, NamedTuple, Self
@@ -126,17 +126,21 @@ def decide_again(past: LanePast, date: str) -> LaneDay:
 
 
 def explain_again(past: LanePast, day: LaneDay) -> Explanation | None:
-    """The first bar that differs, laid open as it is decided again; None when none does."""
+    """The first bar that differs, laid open as it is decided again; None when none does, or when the engine's path cannot be retraced."""
     if day.first is None:
         return None
     lane = next(lane for lane, after in _beginnings(past, day.date) if after == day.after)
     for step in past.walk(lane, day.after):
-        if step.bar is None:
+        if step.bar is None or step.bar.seq > day.first.seq:
             return None
-        if step.bar.seq == day.first.seq:
-            lane.begin(step.bar, step.inputs)
-            return explain_row(lane.engine, rows_of([Told(step.bar, lane.assets, step.inputs, step.recorded[-1])]), 0, ob=lane.book)
-        lane.take(step.bar, step.inputs)
+        if step.bar.seq < day.first.seq:
+            lane.take(step.bar, step.inputs)
+            continue
+        lane.begin(step.bar, step.inputs)
+        rows = rows_of([Told(step.bar, lane.assets, step.inputs, step.recorded[-1])])
+        with suppress(CheckFailed):  # the differences are told in any case
+            return explain_row(lane.engine, rows, 0, ob=lane.book)
+        return None
     return None
 
 

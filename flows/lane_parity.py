@@ -16,9 +16,10 @@ from dolphin.storage.schema import is_date
 from dolphin.storage.state import StateFolder
 from flows.explain import explanation_dict
 from flows.lane_check import Check
+from flows.lane_closes import closes_check
 from flows.lane_day import LaneDay, LanePast, decide_again, explain_again
 from flows.lane_remarks import remarks
-from flows.lane_scans import scanned_day, scans_check
+from flows.lane_scans import DayScans, scanned_day, scans_check
 from flows.lane_venue import venue_checks
 
 __all__ = ["SCHEMA", "LaneParity", "lane_parity", "write_parity"]
@@ -93,7 +94,7 @@ def lane_parity(state: StateFolder, lane: str, date: str) -> LaneParity:
             assets=len(scans.assets),
             bars=len(day.bars),
             trades=tuple(day.trades),
-            checks=(engine, *venue_checks(past, day), scans_check(scans)),
+            checks=(engine, *venue_checks(past, day), scans_check(scans), *_closes(past, scans, date)),
             remarks=(*remarks(past, day, scans), *_absent(verdicts)),
             explanation=explain_again(past, day),
         )
@@ -106,6 +107,11 @@ def write_parity(found: LaneParity, folder: Path) -> Path:
     with publish(path) as temporary:
         temporary.write_text(json.dumps({"schema": SCHEMA, **found.to_dict()}, allow_nan=False, indent=1), encoding="utf-8")
     return path
+
+
+def _closes(past: LanePast, scans: DayScans, date: str) -> tuple[Check, ...]:
+    check = closes_check(past, scans, date)
+    return () if check is None else (check,)
 
 
 def _records(day: LaneDay) -> int:

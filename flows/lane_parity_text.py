@@ -20,6 +20,7 @@ WAYS: Final = {
     "nautilus": "Nautilus backtest",
     "fills": "fills of the backtest",
     "scans": "scans from the closes",
+    "closes": "closes from the recorded trades",
 }
 ADVICE: Final = {
     "engine": "The lane decided otherwise than this program does from the same bars and inputs. Was it another version "
@@ -30,6 +31,7 @@ ADVICE: Final = {
     "the model's ledger is right, the account is not.",
     "scans": "The scanner's numbers do not follow from its closes: do not trust what was decided on them. `dolphin kill`, "
     "and keep the state folder.",
+    "closes": "The bars are not those of the recorded trades: the feed or its record is at fault. Look at that minute in `feed/trades`.",
 }
 
 

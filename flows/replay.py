@@ -61,11 +61,14 @@ def with_sources(settings: Settings, given: Mapping[str, Path | None]) -> Settin
     return msgspec.structs.replace(settings, paths=msgspec.structs.replace(paths, **changed))
 
 
-def absent_layers(settings: Settings) -> tuple[Settings, list[str]]:
-    """The settings with the layers off that have no source, and a line for each: a sensor that is not there is not one that fails."""
+def absent_layers(settings: Settings, *, live_book: bool = False) -> tuple[Settings, list[str]]:
+    """The settings with the layers off that have no source, and a line for each: a sensor that is not there is not one that fails.
+
+    ``live_book``: the books are the exchange's.
+    """
     survival, lines = settings.survival, []
     for name, source, what in (("dvol", "macro", "no DVOL (--macro DIR)"), ("order_book", "book", "no order books (--book DIR)")):
-        if getattr(survival, name) and not getattr(settings.paths, source):
+        if getattr(survival, name) and not getattr(settings.paths, source) and not (source == "book" and live_book):
             survival = msgspec.structs.replace(survival, **{name: False})
             lines.append(f"{what}: survival.{name} = false, posture at most STALKER (leverage at most 2)")
     return msgspec.structs.replace(settings, survival=survival), lines

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -14,7 +15,8 @@ from dolphin.grid.client import HazelcastGrid
 from dolphin.grid.maps import FEATURES, NOT_AT_WORK
 from dolphin.grid.port import GridPort
 from dolphin.grid.process import health
-from dolphin.storage.replay import Replay, read_replay
+from dolphin.storage.market_clock import MarketClock, read_market_clock
+from dolphin.storage.replay import read_replay
 from dolphin.storage.schema import day_start
 from dolphin.storage.state import StateFolder
 from flows.grid import posture_now
@@ -25,7 +27,7 @@ from flows.supervision import beats_of
 from flows.supervisor import ProcessInfo, Supervisor
 from flows.supervisor_events import restarts
 
-__all__ = ["ServiceRow", "Status", "status_of"]
+__all__ = ["LATE_S", "ServiceRow", "Status", "member_ports", "service_rows", "status_of"]
 
 LATE_S = 15.0
 """A heartbeat older than this is late: three were missed."""
@@ -68,6 +70,10 @@ class Status:
     speed: float
     lane: LaneNow | None
     others: tuple[LaneNow, ...] = ()
+    live: bool = False
+    """Whether the bars come from a feed, not from a replay."""
+    feed: dict[str, Any] | None = None
+    """The scanner's record of its live feed (``dolphin.grid.maps.FeedState``)."""
 
     @property
     def healthy(self) -> bool:
@@ -94,28 +100,35 @@ def status_of(state: StateFolder, settings: Settings) -> Status:
         pid, processes = supervisor.pid(), supervisor.processes()
     except Unavailable:
         pid, processes = 0, {}
-    posture, lag, beats, replay = None, None, {}, read_replay(state.replay)
-    ports = _ports(settings)
+    posture, lag, beats, feed, replay = None, None, {}, None, read_replay(state.replay)
+    clock, ports = replay or read_market_clock(state.clock), member_ports(settings)
     if processes and any(health(port).state for port in ports.values()):
         try:
             grid = HazelcastGrid(msgspec.structs.replace(settings.grid, connect_timeout_s=QUICK_S), "dolphin-status")
             try:
-                posture, beats, lag = posture_now(grid), beats_of(grid), _lag(grid, replay)
+                posture, beats, lag = posture_now(grid), beats_of(grid), _lag(grid, clock)
+                feed = grid.read(FEATURES, "feed").record if replay is None else None
             finally:
                 grid.close()
         except MissingDependency:
             pass
-    counts = restarts(state)
-    rows = [_row(info, ports, beats, counts.get(info.name, 0)) for info in processes.values()]
+    rows = service_rows(processes, ports, beats, restarts(state))
     left = [] if pid else ours(state.root)
-    market = _market(replay)
+    market = _market(clock)
     ended = replay is not None and market >= _end_ms(replay.last_date)
     lane, *more = (lane_now(state.journals, name, settings.engine.max_hold_bars) for name in settings.paper.names)
-    speed, others = 0.0 if replay is None else replay.speed, tuple(other for other in more if other is not None)
-    return Status(pid, rows, left, posture, state.kill.exists(), market, lag, ended, speed, lane, others)
+    speed, others = 0.0 if clock is None else clock.speed, tuple(other for other in more if other is not None)
+    return Status(pid, rows, left, posture, state.kill.exists(), market, lag, ended, speed, lane, others, replay is None, feed)
 
 
-def _row(info: ProcessInfo, ports: dict[str, int], beats: dict[int, tuple[str, str, int]], restarted: int) -> ServiceRow:
+def service_rows(
+    processes: Mapping[str, ProcessInfo], ports: Mapping[str, int], beats: Mapping[int, tuple[str, str, int]], counts: Mapping[str, int]
+) -> list[ServiceRow]:
+    """What the supervisor, the members' health URLs (``ports`` by name) and the heartbeats (by pid) say of each process."""
+    return [_row(info, ports, beats, counts.get(info.name, 0)) for info in processes.values()]
+
+
+def _row(info: ProcessInfo, ports: Mapping[str, int], beats: Mapping[int, tuple[str, str, int]], restarted: int) -> ServiceRow:
     if info.name in ports:
         found = health(ports[info.name]) if info.pid else None
         word = "" if found is None or not found.state else f"{found.state} {found.size} member{'s' if found.size != 1 else ''}"
@@ -125,20 +138,21 @@ def _row(info: ProcessInfo, ports: dict[str, int], beats: dict[int, tuple[str, s
     return ServiceRow(info.name, info.state, info.pid, info.uptime_s, age, word, restarted)
 
 
-def _ports(settings: Settings) -> dict[str, int]:
+def member_ports(settings: Settings) -> dict[str, int]:
+    """Of each member of the grid, by its name in the supervisor, the port."""
     first = settings.grid.port
     return {spec.name: spec.port for spec in member_services(range(first, first + settings.grid.members))}
 
 
-def _lag(grid: GridPort, replay: Replay | None) -> float | None:
+def _lag(grid: GridPort, clock: MarketClock | None) -> float | None:
     """The clock is read after the grid: at many times the market's speed a bar closes meanwhile."""
     record = grid.read(FEATURES, "scan_latest").record or {}
     stamp = record.get("close_ms")
-    return (_market(replay) - stamp) / 1000.0 if isinstance(stamp, int) else None
+    return (_market(clock) - stamp) / 1000.0 if isinstance(stamp, int) else None
 
 
-def _market(replay: Replay | None) -> int:
-    return time.time_ns() // 1_000_000 if replay is None else replay.market_ms(time.monotonic())
+def _market(clock: MarketClock | None) -> int:
+    return time.time_ns() // 1_000_000 if clock is None else clock.market_ms(time.monotonic())
 
 
 def _end_ms(last_date: str) -> int:

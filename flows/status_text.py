@@ -61,14 +61,25 @@ def _market(found: Status) -> list[str]:
     if found.replay_ended:
         return ["market       the replay has ended, no more bars will come: `dolphin down`"]
     lag = "no bar yet" if found.lag_s is None else f"newest bar closed {_span(found.lag_s)} ago (market time)"
-    return [f"market       {clock(found.market_ms)}{_speed(found.speed)}", *wrapped([lag])]
+    head = f"market       {clock(found.market_ms)}{_speed(found.speed, live=found.live)}"
+    return [head, *wrapped([lag]), *(_feed(found.feed) if found.feed is not None else [])]
+
+
+def _feed(feed: dict[str, Any]) -> list[str]:
+    lag = "nothing heard" if feed["lag_ms"] is None else f"newest trade {feed['lag_ms'] / 1000:.1f} s old"
+    counted = ("gaps", "missing_bars", "late", "lost", "backfilled", "down")
+    words = [lag, f"{feed['without_price']} of {feed['symbols']} symbols without a price"]
+    words += [f"{name.replace('_', ' ')} {feed[name]}" for name in counted if feed[name]]
+    return [f"feed         {feed['status']}", *wrapped(words)]
 
 
 def _kill(engaged: bool) -> str:
     return "kill switch  " + ("ENGAGED: nothing is entered until `dolphin release --reason ...`" if engaged else "off")
 
 
-def _speed(speed: float) -> str:
+def _speed(speed: float, *, live: bool) -> str:
+    if live:
+        return ", live" if speed == 0 else f", live from a demo exchange at {speed:g} times our speed"
     return ", live" if speed == 0 else f", replayed at {speed:g} times its speed"
 
 

@@ -24,6 +24,7 @@ from dolphin.grid.port import GridPort
 from dolphin.grid.process import health, taken
 from dolphin.storage.journal import JournalReader, Kind, journal_path
 from dolphin.storage.lock import FileLock
+from dolphin.storage.market_clock import MarketClock, read_market_clock, write_market_clock
 from dolphin.storage.publish import publish
 from dolphin.storage.replay import Replay, read_replay, write_replay
 from dolphin.storage.state import StateFolder
@@ -33,7 +34,7 @@ from flows.services import ServiceSpec, is_trader
 from flows.supervisor import ProcessInfo, Supervisor
 from flows.workspace import jar_folder
 
-__all__ = ["Plan", "beats_of", "down", "follow", "last_words", "resumed", "up"]
+__all__ = ["Plan", "beats_of", "check_live", "down", "follow", "last_words", "resumed", "up"]
 
 GAP_S: Final = 0.1
 SETTLE_S: Final = 11.0
@@ -48,6 +49,8 @@ class Plan:
     state: StateFolder
     services: tuple[ServiceSpec, ...]
     replay: Replay | None = None
+    clock: MarketClock | None = None
+    """A demo exchange's."""
 
     @property
     def waves(self) -> Iterator[list[ServiceSpec]]:
@@ -171,9 +174,29 @@ def _prepare(plan: Plan, tell: Callable[[str], None]) -> None:
         with publish(path) as temporary:
             temporary.write_text(text, encoding="utf-8")
     if plan.replay is None:
+        check_live(plan.clock, state)
         state.replay.unlink(missing_ok=True)
     else:
         write_replay(state.replay, resumed(plan.replay, state, tell))
+    if plan.clock is None:
+        state.clock.unlink(missing_ok=True)
+    else:
+        write_market_clock(state.clock, plan.clock)
+
+
+def check_live(clock: MarketClock | None, state: StateFolder) -> None:
+    """Raises ``Unavailable`` when the state folder holds bars of a replay, or of later than ``clock`` says it is."""
+    path = journal_path(state.journals, "scanner")
+    if not path.is_file():
+        return
+    with JournalReader(path) as journal:
+        last = journal.last(Kind.SCAN)
+    if last is None:
+        return
+    now = time.time_ns() // 1_000_000 if clock is None else clock.market_ms(time.monotonic())
+    if state.replay.exists() or last.ts_ms > now + 60_000:
+        at = dt.datetime.fromtimestamp(last.ts_ms / 1000, dt.UTC)
+        raise Unavailable(f"{state.root} holds other bars, up to {at:%Y-%m-%d %H:%M} UTC: this feed needs another --set paths.state")
 
 
 def resumed(replay: Replay, state: StateFolder, tell: Callable[[str], None]) -> Replay:
@@ -200,7 +223,11 @@ def _same(plan: Plan) -> None:
     running, wanted = read_replay(plan.state.replay), plan.replay
     if running is not None and wanted is not None:
         running = msgspec.structs.replace(running, start_ms=wanted.start_ms, started_monotonic=wanted.started_monotonic)
-    if running != wanted or plan.state.settings.read_text(encoding="utf-8") != to_toml(plan.settings):
+    if (
+        running != wanted
+        or read_market_clock(plan.state.clock) != plan.clock
+        or plan.state.settings.read_text(encoding="utf-8") != to_toml(plan.settings)
+    ):
         raise Unavailable(f"{plan.state.root} is up with other settings: `dolphin down` first")
 
 

@@ -1,6 +1,6 @@
-"""systemd units and a compose file for machines that keep processes up themselves: written from the table of services, compared by doctor.
+"""systemd units, a compose file and prefect.yaml: written from the tables of services and deployments, compared by doctor.
 
-``python -m flows.units configs`` writes them anew after the table has changed.
+``python -m flows.units configs`` writes them anew after a table has changed.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Final
 
 from dolphin.deployment import GridConfig, SupervisionConfig
+from flows.deployments.project import project_file
 from flows.services import SERVICES, ServiceSpec, member_services
 
 __all__ = ["drift", "unit_files"]
@@ -31,15 +32,19 @@ def unit_files() -> dict[str, str]:
     files["systemd/dolphin.target"] = (
         f"[Unit]\nDescription=DOLPHIN, all processes\nWants={names}\n\n[Install]\nWantedBy=multi-user.target\n"
     )
-    return files | {"systemd/dolphin.env": ENVIRONMENT, "compose.yaml": _compose(order)}
+    return files | {"systemd/dolphin.env": ENVIRONMENT, "compose.yaml": _compose(order), "prefect.yaml": project_file()}
 
 
 def drift(folder: Path) -> list[str]:
-    """Files below ``folder`` that are not what the table of services says: absent, different or not in it."""
+    """Files below ``folder`` that are not what the tables say: absent, different or not in them."""
     wanted = unit_files()
-    found = {str(path.relative_to(folder)): path for path in [*(folder / "systemd").glob("*"), folder / "compose.yaml"] if path.is_file()}
+    found = {str(path.relative_to(folder)): path for path in _kept(folder) if path.is_file()}
     differing = [name for name, text in wanted.items() if name not in found or found[name].read_text(encoding="utf-8") != text]
     return sorted({*differing, *(found.keys() - wanted.keys())})
+
+
+def _kept(folder: Path) -> list[Path]:
+    return [*(folder / "systemd").glob("*"), folder / "compose.yaml", folder / "prefect.yaml"]
 
 
 def _unit(spec: ServiceSpec, before: tuple[ServiceSpec, ...]) -> str:

@@ -13,13 +13,15 @@ from daemon_worlds import World
 from lane_worlds import START_MS, Teller, engine_run, replay_of, settings_of
 
 from daemons.books import BookFeed, TrackedBooks
-from daemons.ccxt_books import CcxtFeed, exchange_client
+from daemons.ccxt_books import CcxtFeed
+from daemons.ccxt_client import exchange_client
 from daemons.grid_book import BOOK, GridOrderBook
 from daemons.ob_stream import BookService
 from daemons.scanner import ScannerService
 from daemons.trader import TraderService
 from dolphin.book.tracker import BookTracker
 from dolphin.config import PathsConfig
+from dolphin.deployment import FeedConfig
 from dolphin.errors import ConfigError
 from dolphin.grid.features import ShardedFeatureStore, feature_key, shard_map, shard_of
 from dolphin.grid.maps import FEATURES, HEARTBEAT
@@ -293,9 +295,26 @@ def test_a_subscription_that_fails_is_begun_again_and_nonsense_is_an_empty_side(
 
 def test_an_exchange_is_made_by_its_name_and_an_unknown_one_is_a_matter_of_configuration(monkeypatch):
     """Importing all of CCXT takes seconds: a module with one exchange stands for it."""
-    pro = SimpleNamespace(exchanges=["binanceusdm"], binanceusdm=dict)
+
+    class Client:
+        def __init__(self, config):
+            self.config, self.urls = config, {"api": {"public": "https://a.com/fapi/v1", "ws": {"linear": "wss://b.com:9443/ws"}}}
+
+    pro = SimpleNamespace(exchanges=["binanceusdm"], binanceusdm=Client)
     monkeypatch.setitem(sys.modules, "ccxt", SimpleNamespace(pro=pro))
     monkeypatch.setitem(sys.modules, "ccxt.pro", pro)
-    assert exchange_client("binanceusdm") == {"enableRateLimit": True}
+    client = exchange_client(FeedConfig(exchange="binanceusdm"))
+    assert client.config["enableRateLimit"] is True
+    assert client.urls["api"]["public"] == "https://a.com/fapi/v1"
+    moved = exchange_client(FeedConfig(url="http://127.0.0.1:8080")).urls["api"]
+    assert moved == {"public": "http://127.0.0.1:8080/fapi/v1", "ws": {"linear": "ws://127.0.0.1:8080/ws"}}
     with pytest.raises(ConfigError, match="has no such exchange"):
-        exchange_client("binanze")
+        exchange_client(FeedConfig(exchange="binanze"))
+
+
+@pytest.mark.parametrize(
+    "url", ["https://fapi.binance.com", "http://10.0.0.1:80", "http://127.0.0.1", "http://127.0.0.1:80/x", "http://localhost.evil.com:80"]
+)
+def test_a_demo_exchange_is_on_this_machine_and_nowhere_else(url):
+    with pytest.raises(ConfigError, match=r"feed\.url = .* expected http://127\.0\.0\.1:PORT"):
+        FeedConfig(url=url)

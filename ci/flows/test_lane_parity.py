@@ -25,6 +25,7 @@ from dolphin.synthetic.market import SyntheticMarket
 from dolphin.types import Posture
 from flows.cli import app
 from flows.kill import release
+from flows.lane_day import LanePast
 from flows.lane_parity import lane_parity
 from flows.lane_parity_text import parity_text, sentence
 from flows.lane_venue import Retelling
@@ -154,6 +155,26 @@ def test_a_lane_that_still_runs_is_checked_up_to_where_it_stands(world):
     assert {path: path.stat().st_size for path in world.state.root.rglob("*.sqlite")} == before
     run_out(world)
     assert "still open" not in same(lane_parity(world.state, "blue", FIRST))
+
+
+def test_what_a_lane_decides_while_it_is_checked_is_left_for_the_next_time(world):
+    _, _, trader = deployed(world)
+    world.run(60, until=lambda: trader.lane.bar >= 60)
+    taken, recorded = 0, []
+    with LanePast(world.state, "blue") as past:
+        lane = past.lane()
+        for step in past.walk(lane, 0):
+            if not taken:
+                stood = past.journal.last(Kind.BAR).payload["bar"]
+                world.run(60, until=lambda: trader.lane.bar >= 90)
+                assert past.journal.last(Kind.BAR).payload["bar"] > stood
+            recorded += [record for record in step.recorded if record.kind == Kind.BAR]
+            if step.bar is not None:
+                lane.take(step.bar, step.inputs)
+                taken += 1
+            assert not step.missed
+    assert taken == len(recorded) > 10
+    assert recorded[-1].payload["bar"] == stood
 
 
 def test_a_lane_that_began_in_the_middle_of_the_day_says_so(world):
@@ -323,6 +344,33 @@ def test_a_scan_that_does_not_follow_from_its_closes_is_found(calm, world):
     assert [check.passed for check in found.checks] == [True, True, True, False]
     assert "scan 33 (2025-01-02 00:34:00 UTC): vel_div is 0.125 in the journal" in found.checks[3].listed[0].to_text()
     assert "scanner's numbers do not follow" in sentence(found)
+
+
+def test_a_universe_that_changes_overnight_is_followed(calm, world):
+    """Other columns on the second day, two names gone: rows of both days go through engine and actor under their own names."""
+    with (
+        JournalReader(journal_path(calm.journals, "scanner")) as old,
+        Journal.open(journal_path(world.state.journals, "scanner"), "scanner") as new,
+    ):
+        names = old.last(Kind.UNIVERSE).payload["assets"]
+        kept = [place for place in reversed(range(len(names))) if names[place] not in names[-2:]]
+        for record in old.records():
+            payload, second = record.payload, record.payload.get("date") == SECOND
+            if second and payload.get("bar") == 0:
+                new.append(Kind.UNIVERSE, {"assets": [names[place] for place in kept], "bar_seconds": 60}, record.ts_ms)
+            if second and record.kind == Kind.SCAN:
+                payload = {**payload, "closes": [payload["closes"][place] for place in kept]}
+            new.append(Kind(record.kind), payload, record.ts_ms)
+    teller, trader = world.start(Teller), world.start(TraderService)
+    teller.date = FIRST
+    world.run(60, until=lambda: trader.lane.done == FIRST)
+    teller.date = SECOND
+    world.run(60, until=lambda: trader.lane.done == SECOND)
+    found = lane_parity(world.state, "blue", SECOND)
+    assert [check.passed for check in found.checks] == [True] * 4, parity_text(found)
+    assert found.assets == len(kept)
+    assert found.trades
+    assert found.checks[3].compared == 0
 
 
 def test_scans_whose_windows_began_outside_the_journal_are_counted_not_guessed(calm, tmp_path):

@@ -16,6 +16,7 @@ from kline_sources import HEADER, LAYOUTS, NAME, ROWS, START, csv, feather, klin
 
 from dolphin.errors import DataError, MalformedFile, QualityError, SchemaError
 from dolphin.storage.importers import import_klines
+from dolphin.storage.kline_file import read_rows
 from dolphin.storage.klines import KlineStore
 from dolphin.storage.layouts import interval_of, symbol_of
 
@@ -286,3 +287,26 @@ def test_real_days_survive_the_import_unchanged(tmp_path: Path, shared_data: Pat
         assert before.symbols == after.symbols
         np.testing.assert_array_equal(before.closes, after.closes)
         np.testing.assert_array_equal(before.ts, after.ts)
+
+
+@pytest.mark.parametrize("layout", ["csv", "csv header", "zip"])
+def test_turnover_trades_and_taker_volume_are_kept_where_the_source_tells_them(tmp_path: Path, layout: str) -> None:
+    """A second import of the day as parquet keeps them too; a source of five numbers has none, and contradicts nothing."""
+    import_klines([put(tmp_path / "in", layout, klines(1440))], tmp_path / "out")
+    copied = import_klines([tmp_path / "out" / f"{DATE}.parquet"], tmp_path / "copy").days[0].path
+    for path in (tmp_path / "out" / f"{DATE}.parquet", copied):
+        flows = read_rows(path, volume=True).flows
+        assert flows is not None
+        assert [np.unique(column).tolist() for column in flows] == [[1.0], [7.0], [0.5]]
+    assert KlineStore(tmp_path / "out").load(DATE).quality.counts == ()
+    plain = put(tmp_path / "plain", "ccxt", klines(1440))
+    assert import_klines([plain], tmp_path / "out", merge=True).days[0].action == "unchanged"
+    assert read_rows(import_klines([plain], tmp_path / "bare").days[0].path, volume=True).flows is None
+
+
+def test_a_flow_column_that_was_written_and_is_gone_is_refused(tmp_path: Path) -> None:
+    import_klines([put(tmp_path / "in", "csv", klines(1440))], tmp_path / "out")
+    path = tmp_path / "out" / f"{DATE}.parquet"
+    pq.write_table(pq.read_table(path).drop_columns(["trades"]), path)
+    with pytest.raises(MalformedFile, match="column trades: the column that was written is gone"):
+        KlineStore(tmp_path / "out").load(DATE)

@@ -10,9 +10,9 @@ from typing import Any, Final, NamedTuple
 from dolphin.config import SurvivalConfig
 from dolphin.engine.survival import SafetyRecord, Sensors, SurvivalStack, categories, combine, killed, posture_of, recover
 from dolphin.errors import QualityError
-from dolphin.types import Array, McStatus
+from dolphin.types import Array, McStatus, Posture
 
-__all__ = ["HEALTHY", "Cost", "Explanation", "SensorDay", "explain", "minutes_since_spike", "replay"]
+__all__ = ["HEALTHY", "Cost", "Explanation", "SensorDay", "explain", "minutes_since_spike", "minutes_to_recover", "replay"]
 
 HEALTHY: Final = Sensors(
     hz_nodes=1.0, heartbeat_age_s=0.0, mc_status=McStatus.OK, staleness_hours=0.0, ob_stale=False, depth_quality=1.0, fill_prob=1.0,
@@ -72,7 +72,7 @@ def explain(sensors: Sensors, rm: float, config: SurvivalConfig | None = None) -
         if max(cost.alone, abs(cost.gain)) >= _LEAST:
             costs.append(cost)
     costs.sort(key=lambda c: (-c.gain, -c.alone, c.sensor))
-    minutes = _minutes(rm, target)
+    minutes = minutes_to_recover(rm, target, posture_of(target)) if rm < target else 0
     return Explanation(rm, target, tuple(costs), minutes, _text(sensors, (rm, target, best), costs, minutes))
 
 
@@ -137,10 +137,10 @@ def _target(sensors: Sensors, config: SurvivalConfig) -> float:
     return combine(*categories(sensors, config.order_book))
 
 
-def _minutes(rm: float, target: float) -> int:
-    """Evaluations one minute apart; Rm only ever approaches its target, so the aim is the target's posture."""
-    aim, count = posture_of(target), 0
-    while posture_of(rm) != aim and rm < target and count < 10_000:
+def minutes_to_recover(rm: float, target: float, aim: Posture) -> int:
+    """Evaluations one minute apart until Rm, on its way to ``target``, is high enough for ``aim``; 0 when it is, 10 000: never."""
+    ranks, count = list(Posture), 0
+    while ranks.index(posture_of(rm)) > ranks.index(aim) and count < 10_000:
         rm, count = recover(rm, target, 1.0), count + 1
     return count
 

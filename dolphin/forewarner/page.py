@@ -13,7 +13,7 @@ from dolphin.report.html import render_page
 
 __all__ = ["cautions", "render_calibration"]
 
-SCRIPTS: Final = ("echarts.min.js", "base.js", "tables.js", "frame.js", "records.js", "forewarner.js")
+SCRIPTS: Final = ("echarts.min.js", "text.js", "base.js", "tables.js", "frame.js", "records.js", "forewarner.js")
 
 LIMITS: Final = (
     "Trials share days: a thousand of them over ten later days know ten days, not a thousand. The interval draws trials by starting day "

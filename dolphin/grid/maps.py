@@ -23,6 +23,7 @@ __all__ = [
     "STOPPED",
     "AcbBoost",
     "Book",
+    "FeedState",
     "Forewarning",
     "Heartbeat",
     "Kill",
@@ -134,6 +135,27 @@ class Scan(Stamped, frozen=True, kw_only=True, tag_field="schema", tag="dolphin.
     velocity: list[float | None]
     instability: list[float | None]
     n_participants: list[int]
+
+
+class FeedState(Stamped, frozen=True, kw_only=True, tag_field="schema", tag="dolphin.feed/1"):
+    """DOLPHIN_FEATURES ``feed``: how a live feed is. Counts since the scanner's start; times on the market, ms.
+
+    ``lag_ms``: from the newest trade to the exchange's time; ``lead_ms``: least and largest lead of the exchange's clock over ours;
+    ``gaps``: bars of a symbol that were given up, ``missing_bars``: whole bars without a row; ``down``: subscriptions that ended.
+    """
+
+    status: str
+    symbols: Count
+    without_price: Count
+    lag_ms: float | None
+    lead_ms: tuple[int, int] | None
+    gaps: Count
+    missing_bars: Count
+    late: Count
+    lost: Count
+    duplicates: Count
+    backfilled: Count
+    down: Count
 
 
 class Book(Struct, frozen=True, kw_only=True, tag_field="schema", tag="dolphin.feature/1"):

@@ -10,7 +10,7 @@ from dolphin.kernels._jit import kernel
 from dolphin.kernels.book_features import update_book_nb
 from dolphin.types import BOOK_LEVELS, Array, Ints
 
-__all__ = ["CARRY", "autoregress_nb", "book_day_nb"]
+__all__ = ["CARRY", "autoregress_nb", "book_day_nb", "books_nb"]
 
 CARRY = ("imbalance", "depth", "spread", "pulled", "pulling")
 """What an asset's book carries from snapshot to snapshot: three autoregressive states, the log depth that was pulled, and the
@@ -46,6 +46,16 @@ def _levels_nb(mid: float, half: float, depth: float, imbalance: float, sides: A
             price = mid * (1.0 - sign * (half + STEP * k))
             sides[i, k, 0] = price
             sides[i, k, 1] = notional * (k + 2.0) * np.exp(-k / 7.0) / total / price
+
+
+@kernel
+def books_nb(mids: Array, shape: Array, out: Array) -> None:
+    """One book for each of N assets: ``out`` float64[N, 2, 20, 2] (bids, asks; levels from the touch outwards; price, size in base units).
+
+    ``mids`` float64[N] USDT; ``shape`` float64[N, 3] = (half the spread as a fraction, depth of both sides USDT, imbalance -1 to 1).
+    """
+    for i in range(mids.shape[0]):
+        _levels_nb(mids[i], shape[i, 0], shape[i, 1], shape[i, 2], out[i])
 
 
 @kernel

@@ -42,11 +42,12 @@ def steps(lane: Lane, journal: JournalReader, log: ScanLog, after: int = 0) -> I
 
     Raises ``QualityError`` when ``log`` is not the scanner's journal that the lane has read.
     """
-    end = reached(journal)
+    newest = _newest(journal)
+    end, stop = (0, 0) if newest is None else (int(newest.payload["scan_seq"]), newest.seq)
     if end and log.hash_of(end) == "":
         raise _strangers(journal, f"the lane has read up to its record {end}, which is not there")
     log.seq = lane.seq
-    parts = _parts(journal, after)
+    parts = _parts(journal, after, stop)
     part, made, missed = next(parts, []), list[Entry](), list[ScannedBar]()
     while log.seq < end:
         for scanned in log.take(PAGE, end):
@@ -65,14 +66,22 @@ def steps(lane: Lane, journal: JournalReader, log: ScanLog, after: int = 0) -> I
 
 def reached(journal: JournalReader) -> int:
     """The scanner's newest record that the lane of ``journal`` has processed, 0 for none."""
-    newest = [record for kind in (Kind.BAR, Kind.DAY_RESULT) if (record := journal.last(kind)) is not None]
-    return max((int(record.payload["scan_seq"]) for record in newest), default=0)
+    newest = _newest(journal)
+    return 0 if newest is None else int(newest.payload["scan_seq"])
 
 
-def _parts(journal: JournalReader, after: int) -> Iterator[list[Record]]:
-    """What was decided, cut behind each bar."""
+def _newest(journal: JournalReader) -> Record | None:
+    """The newest bar or end of a day: what a lane that runs appends in the meantime is left for the next time."""
+    found = [record for kind in (Kind.DAY_RESULT, Kind.BAR) if (record := journal.last(kind)) is not None]
+    return max(found, key=lambda record: record.seq, default=None)
+
+
+def _parts(journal: JournalReader, after: int, stop: int) -> Iterator[list[Record]]:
+    """What was decided up to record ``stop``, cut behind each bar."""
     part: list[Record] = []
     for record in journal.records(after=after):
+        if record.seq > stop:
+            break
         if record.kind in DECIDED:
             part.append(record)
         if record.kind == Kind.BAR:

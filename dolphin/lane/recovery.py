@@ -18,7 +18,7 @@ import msgspec
 from dolphin.errors import MalformedFile, QualityError
 from dolphin.lane.inputs import Inputs
 from dolphin.lane.scan_log import DayEnd, ScanLog, Scanned, ScannedBar, Universe
-from dolphin.lane.venue import Venue
+from dolphin.lane.venue import NoVenue, Venue
 from dolphin.storage.journal import Entry, JournalReader, Kind, Record
 from dolphin.storage.journal_records import canonical
 
@@ -26,7 +26,8 @@ __all__ = ["FLATTEN", "Recovery", "advance", "recover", "rested"]
 
 ORDERS = (Kind.ORDER_INTENT, Kind.ORDER_EVENT, Kind.SETTLEMENT, Kind.SNAPSHOT)
 """What follows from a decision, and may be missing behind the last one when a crash came between."""
-KINDS = (Kind.BAR, Kind.TRADE, Kind.DAY_RESULT, Kind.DAY_SNAPSHOT, *ORDERS)
+DECISIONS = (Kind.BAR, Kind.TRADE, Kind.DAY_RESULT, Kind.DAY_SNAPSHOT)
+KINDS = (*DECISIONS, *ORDERS)
 FLATTEN = "FLATTEN"
 """Reason of an order that nobody but the operator wanted."""
 SNAPSHOTS = 3
@@ -69,12 +70,17 @@ def rested(venue: Venue) -> Entry | None:
 def recover(venue: Venue, journal: JournalReader, log: ScanLog) -> Recovery | None:
     """Bring a new ``venue`` with its lane to where ``journal`` ends, and ``log`` with it. None when the lane has no past.
 
+    At a venue whose fills nobody can repeat the lane alone decides again; then the venue is opened, told ``orders``: ids of those that
+    were sent since the snapshot, and makes of what it finds there what it can.
+
     Raises ``MalformedFile`` when no snapshot can be read, ``QualityError`` when the scanner's journal is not the one that was read.
     """
     if journal.last(Kind.SNAPSHOT) is None:
         return None
-    lane, start = venue.lane, _restored(venue, journal)
-    past = [record for record in journal.records(after=start) if record.kind in KINDS]
+    again, kinds = (venue, KINDS) if venue.repeatable else (NoVenue(venue.lane, venue.records), DECISIONS)
+    lane, start = venue.lane, _restored(again, journal)
+    since = list(journal.records(after=start))
+    past = [record for record in since if record.kind in kinds]
     log.seq = lane.seq
     own: dict[str, Any] = {"scan_seq": lane.seq, "scan_hash": lane.hash}
     place = next((r.payload for r in reversed(past) if "scan_seq" in r.payload), own)
@@ -83,9 +89,11 @@ def recover(venue: Venue, journal: JournalReader, log: ScanLog) -> Recovery | No
         why = f"record {end} of the scanner is not the one that this lane has read"
         raise QualityError(why, path=journal.path, hint="both journals belong together: bring back the scanner's, or start both anew")
     told = {r.payload["scan_seq"]: msgspec.convert(r.payload["told"], Inputs) for r in past if r.kind == Kind.BAR}
-    made = _again(venue, log, end, past, told)
+    made = [entry for entry in _again(again, log, end, past, told) if entry.kind in kinds]
     broken = _difference(past, made)
     missing = [] if broken else made[len(past) :]
+    if again is not venue:
+        venue.open({"orders": [record.payload["client_order_id"] for record in since if record.kind == Kind.ORDER_INTENT]})
     return Recovery(start, len(told), broken, next(reversed(told.values()), None), missing)
 
 

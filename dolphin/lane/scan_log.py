@@ -6,7 +6,7 @@ Three kinds of record: the universe when it changes, a scan for every closed bar
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
@@ -66,14 +66,15 @@ class DayEnd:
 type Scanned = Universe | ScannedBar | DayEnd
 
 
-def universe_entry(assets: Sequence[str], bar_seconds: int, ts_ms: int) -> Entry:
-    """Record of a universe."""
-    return Entry(Kind.UNIVERSE, {"assets": list(assets), "bar_seconds": bar_seconds}, ts_ms)
+def universe_entry(assets: Sequence[str], bar_seconds: int, ts_ms: int, delisted: Iterable[str] = ()) -> Entry:
+    """Record of a universe; ``delisted``: those of it that have no price any more."""
+    gone = {"delisted": sorted(delisted)} if delisted else {}
+    return Entry(Kind.UNIVERSE, {"assets": list(assets), "bar_seconds": bar_seconds, **gone}, ts_ms)
 
 
-def scan_entry(date: str, bar: int, ts_ms: int, batch: ScanBatch, row: int, closes: Array) -> Entry:
-    """Record of row ``row`` of ``batch``; ``closes`` float64[n_assets] of that bar."""
-    payload: dict[str, Any] = {"date": date, "bar": bar, "vel_div": known(float(batch.vel_div[row]))}
+def scan_entry(at: tuple[str, int], ts_ms: int, batch: ScanBatch, row: int, closes: Array, told: dict[str, Any]) -> Entry:
+    """Record of row ``row`` of ``batch``, bar ``at`` = (date, bar); ``closes`` float64[n_assets] of it; ``told``: what else is noted."""
+    payload: dict[str, Any] = {"date": at[0], "bar": at[1], "vel_div": known(float(batch.vel_div[row])), **told}
     payload |= {name: _listed(getattr(batch, name)[row]) for name in ("lambda_max", "velocity", "instability")}
     payload |= {"n_participants": batch.n_participants[row].tolist(), "closes": _listed(closes)}
     return Entry(Kind.SCAN, payload, ts_ms)

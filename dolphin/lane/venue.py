@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, ClassVar
 
 from msgspec import Struct
 
@@ -33,6 +33,14 @@ class Venue(ABC):
     def __init__(self, lane: Lane, records: Records) -> None:
         self.lane, self.records = lane, records
 
+    repeatable: ClassVar[bool] = True
+    """Whether the same bars give the same orders and fills: then a lane that comes back has them carried out once more."""
+
+    @property
+    def blocks(self) -> tuple[str, ...]:
+        """Names of what forbids entries now."""
+        return ()
+
     @property
     def flat(self) -> bool:
         """Nothing is held, wanted or under way: a snapshot needs no more than ``state``."""
@@ -60,6 +68,9 @@ class Venue(ABC):
 
     def leave(self) -> None:  # noqa: B027
         """The lane has closed positions between bars (``lane.closed``)."""
+
+    def breathe(self) -> None:  # noqa: B027
+        """Between two bars: hear what has come from outside."""
 
     def flatten(self) -> None:  # noqa: B027
         """Close what is held now, whatever the lane wants."""

@@ -19,6 +19,7 @@ __all__ = ["render_html", "render_page"]
 
 SCRIPTS: Final = (
     "echarts.min.js",
+    "text.js",
     "base.js",
     "tables.js",
     "frame.js",

@@ -27,7 +27,7 @@ from dolphin.types import Ints
 
 __all__ = ["ImportReport", "ImportedDay", "ImportedSource", "import_klines"]
 
-_ROW = np.dtype([("ts", "i8"), ("symbol", "i4"), ("source", "i4"), ("row", "i8"), ("values", "f8", (5,))])
+_ROW = np.dtype([("ts", "i8"), ("symbol", "i4"), ("source", "i4"), ("row", "i8"), ("values", "f8", (5,)), ("flows", "f8", (3,))])
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,6 +115,7 @@ class _Intake:
         rows = np.empty(len(series.ts), dtype=_ROW)
         rows["ts"], rows["symbol"], rows["source"] = series.ts, lookup[series.code], len(self.sources)
         rows["row"], rows["values"] = np.arange(len(rows)), series.values
+        rows["flows"] = np.nan if series.flows is None else series.flows
         symbols = tuple(s for s, ok in zip(series.symbols, known, strict=True) if ok)
         self.sources.append(ImportedSource(path, sha256_file(path), len(rows), symbols))
         self._spill(rows[used])
@@ -211,7 +212,9 @@ def _sorted_unique(
     rows = rows[np.lexsort((rows["ts"], rank[rows["symbol"]]))]
     again = np.flatnonzero((rows["ts"][1:] == rows["ts"][:-1]) & (rows["symbol"][1:] == rows["symbol"][:-1])) + 1
     here, before = rows["values"][again], rows["values"][again - 1]
+    flow, flow_before = rows["flows"][again], rows["flows"][again - 1]
     same = ((here == before) | (np.isnan(here) & np.isnan(before))).all(axis=1)
+    same &= ((flow == flow_before) | np.isnan(flow) | np.isnan(flow_before)).all(axis=1)
     for k in again[~same][:1].tolist():
         one, other = sorted((rows[k - 1], rows[k]), key=lambda row: (int(row["source"]), int(row["row"])))
         name, moment = names[int(other["symbol"])], int(other["ts"])
@@ -236,6 +239,7 @@ def _rows_of_file(path: Path, names: list[str], bar_seconds: int) -> npt.NDArray
     rows = np.empty(len(old.ts), dtype=_ROW)
     rows["ts"], rows["symbol"], rows["source"], rows["row"] = old.ts, lookup[old.code], -1, np.arange(len(old.ts))
     rows["values"] = np.stack([np.asarray(v) for v in (*old.prices, old.volume)], axis=1)
+    rows["flows"] = np.nan if old.flows is None else np.stack(old.flows, axis=1)
     return rows
 
 
@@ -244,7 +248,9 @@ def _as_kline_rows(path: Path, rows: npt.NDArray[Any], names: Sequence[str], bar
     lookup = np.array([symbols.index(n) if n in symbols else -1 for n in names], dtype=np.int32)
     opened, high, low, close, volume = (np.ascontiguousarray(rows["values"][:, i]) for i in range(5))
     ts: Ints = np.ascontiguousarray(rows["ts"])
-    return KlineRows(path, ts, lookup[rows["symbol"]], symbols, (opened, high, low, close), volume, bar_seconds)
+    told = not np.isnan(rows["flows"]).all()
+    flows = tuple(np.ascontiguousarray(rows["flows"][:, i]) for i in range(3)) if told else None
+    return KlineRows(path, ts, lookup[rows["symbol"]], symbols, (opened, high, low, close), volume, bar_seconds, flows=flows)
 
 
 def _day_report(date: str, rows: npt.NDArray[Any], symbols: int, bar_seconds: int, again: int, found: list[Finding]) -> QualityReport:

@@ -1,5 +1,7 @@
 """One file of klines, long format: ``ts`` (int64 ms, bar OPEN), ``symbol``, ``open high low close volume``; columns in any order.
 
+``quote_volume trades taker_buy_volume`` are kept where a source tells them.
+
 Files of our own carry ``bar_seconds``, the hashes of their sources and a digest of every column in the parquet metadata, so that
 damage which the page checksums cannot see (the footer) is refused too.
 """
@@ -19,19 +21,20 @@ from dolphin.errors import MalformedFile, SchemaError
 from dolphin.storage.checks import Prices
 from dolphin.storage.digest import digest
 from dolphin.storage.parquet import Parquet, write_parquet
-from dolphin.storage.schema import KLINE_COLUMNS, PRICE_COLUMNS, checked_bar_seconds
-from dolphin.types import Ints
+from dolphin.storage.schema import FLOW_COLUMNS, KLINE_COLUMNS, PRICE_COLUMNS, checked_bar_seconds
+from dolphin.types import Array, Ints
 
 __all__ = ["FORMAT", "KlineRows", "read_rows", "read_symbols", "write_rows"]
 
 FORMAT = "dolphin-klines/1"
 
-_KINDS = {"ts": "int64", "symbol": "string", **dict.fromkeys((*PRICE_COLUMNS, "volume"), "float")}
+_KINDS = {"ts": "int64", "symbol": "string", **dict.fromkeys((*PRICE_COLUMNS, "volume"), "float"), **dict.fromkeys(FLOW_COLUMNS, "number")}
 
 
 @dataclass(frozen=True, slots=True)
 class KlineRows:
-    """Rows of a kline file in file order. ``code`` indexes ``symbols`` (sorted, each used); ``volume`` only when asked for."""
+    """Rows of a kline file in file order. ``code`` indexes ``symbols`` (sorted, each used); ``volume`` only when asked for, and
+    with it ``flows``, float64[R] each over ``FLOW_COLUMNS``, when the file has all of them."""
 
     path: Path
     ts: Ints
@@ -41,6 +44,7 @@ class KlineRows:
     volume: npt.NDArray[Any] | None = None
     bar_seconds: int = 0
     unknown: tuple[str, ...] = ()
+    flows: tuple[Array, ...] | None = None
 
 
 def read_rows(path: Path, *, volume: bool = False) -> KlineRows:
@@ -49,16 +53,19 @@ def read_rows(path: Path, *, volume: bool = False) -> KlineRows:
     Raises ``MalformedFile`` (damage, caps), ``SchemaError`` (columns, types, ``bar_seconds``), ``QualityError`` (no rows, null).
     """
     with Parquet(path) as file:
-        file.require(KLINE_COLUMNS, _KINDS)
+        told = all(name in file.names for name in FLOW_COLUMNS)
+        file.require((*KLINE_COLUMNS, *FLOW_COLUMNS) if told else KLINE_COLUMNS, _KINDS)
         bar_seconds = checked_bar_seconds(file.metadata["bar_seconds"], path) if "bar_seconds" in file.metadata else 0
-        values = file.read(KLINE_COLUMNS if volume else KLINE_COLUMNS[:-1])
+        extra = FLOW_COLUMNS if told and volume else ()
+        values = file.read((*KLINE_COLUMNS, *extra) if volume else KLINE_COLUMNS[:-1])
         ts = file.numbers(values, "ts")
         code, symbols = _sorted_codes(*file.texts(values, "symbol"))
         opened, high, low, close = (file.numbers(values, name) for name in PRICE_COLUMNS)
         sizes = file.numbers(values, "volume") if volume else None
-        unknown = tuple(name for name in file.names if name not in KLINE_COLUMNS)
-        rows = KlineRows(path, ts, code, symbols, (opened, high, low, close), sizes, bar_seconds, unknown)
-        _verify(rows, file.metadata)
+        flows = tuple(file.numbers(values, name).astype(np.float64, copy=False) for name in extra) or None
+        unknown = tuple(name for name in file.names if name not in (*KLINE_COLUMNS, *(FLOW_COLUMNS if told else ())))
+        rows = KlineRows(path, ts, code, symbols, (opened, high, low, close), sizes, bar_seconds, unknown, flows)
+        _verify(rows, file.metadata, file.names)
     return rows
 
 
@@ -83,6 +90,7 @@ def write_rows(path: Path, rows: KlineRows, sources: Sequence[Mapping[str, str]]
         raise SchemaError("rows without volume cannot be written", path=path, column="volume")
     columns: dict[str, Any] = {"ts": rows.ts, "symbol": (rows.code, list(rows.symbols))}
     columns |= dict(zip((*PRICE_COLUMNS, "volume"), (*rows.prices, rows.volume), strict=True))
+    columns |= dict(zip(FLOW_COLUMNS, rows.flows, strict=True)) if rows.flows is not None else {}
     facts = {"bar_seconds": str(rows.bar_seconds), "sources": json.dumps(list(sources), sort_keys=True)}
     metadata = {"format": FORMAT, **facts, "digest": json.dumps(_digests(rows, facts), sort_keys=True)}
     write_parquet(path, columns, metadata)
@@ -100,7 +108,8 @@ def _digests(rows: KlineRows, facts: Mapping[str, str]) -> dict[str, str]:
     names = " ".join([*rows.symbols, *(f"{k}={v}" for k, v in sorted(facts.items()))])
     found = {"ts": digest(rows.ts), "symbol": digest(rows.code.astype(np.int64)) + digest(np.frombuffer(_padded(names), np.int64))}
     found |= {name: digest(values) for name, values in zip(PRICE_COLUMNS, rows.prices, strict=True)}
-    return found if rows.volume is None else found | {"volume": digest(rows.volume)}
+    found |= {"volume": digest(rows.volume)} if rows.volume is not None else {}
+    return found | ({name: digest(v) for name, v in zip(FLOW_COLUMNS, rows.flows, strict=True)} if rows.flows is not None else {})
 
 
 def _padded(text: str) -> bytes:
@@ -108,7 +117,7 @@ def _padded(text: str) -> bytes:
     return raw + b" " * (-len(raw) % 8)
 
 
-def _verify(rows: KlineRows, metadata: Mapping[str, str]) -> None:
+def _verify(rows: KlineRows, metadata: Mapping[str, str], names: Sequence[str]) -> None:
     if "format" not in metadata and "digest" not in metadata:
         return
     if metadata.get("format") != FORMAT:
@@ -120,6 +129,9 @@ def _verify(rows: KlineRows, metadata: Mapping[str, str]) -> None:
     facts = {key: metadata.get(key, "") for key in ("bar_seconds", "sources")}
     if rows.ts.dtype != np.int64 or any(values.dtype != np.float64 for values in rows.prices):
         raise MalformedFile("the columns are not those that were written", path=rows.path)
+    for name in wanted if isinstance(wanted, dict) else ():
+        if name not in names:
+            raise MalformedFile("the column that was written is gone", path=rows.path, column=name, hint="import it again")
     for name, found in _digests(rows, facts).items():
         if not isinstance(wanted, dict) or wanted.get(name) != found:
             raise MalformedFile("the values are not those that were written", path=rows.path, column=name, hint="import it again")

@@ -21,6 +21,7 @@ from dolphin.errors import MalformedFile, QualityError, SchemaError
 from dolphin.storage.bounded import MAX_SOURCE, Member, check_arrow_ipc, unpack
 from dolphin.storage.kline_file import read_rows
 from dolphin.storage.parquet import refusing
+from dolphin.storage.schema import FLOW_COLUMNS
 from dolphin.types import Array, Ints
 
 __all__ = ["LAYOUTS", "Series", "interval_of", "parse", "suffix_of", "symbol_of"]
@@ -35,8 +36,14 @@ LAYOUTS = {
 
 _MAX_JSON = 256 << 20
 _FIELDS = ("ts", "open", "high", "low", "close", "volume")
+_FLOW_NAMES = {
+    "quote_asset_volume": "quote_volume",
+    "count": "trades",
+    "number_of_trades": "trades",
+    "taker_buy_base_asset_volume": "taker_buy_volume",
+}
 _TIME_NAMES = ("open_time", "opentime", "open time", "ts", "timestamp")
-_EXCHANGE_COLUMNS = 12
+_EXCHANGE_REST = ("_close_time", "quote_volume", "trades", "taker_buy_volume", "_taker_buy_quote_volume", "_ignore")
 _UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86_400}
 
 type _Row = tuple[int, float | None, float | None, float | None, float | None, float | None]
@@ -44,13 +51,15 @@ type _Row = tuple[int, float | None, float | None, float | None, float | None, f
 
 @dataclass(frozen=True, slots=True)
 class Series:
-    """Rows of a source: ``ts`` int64[R] ms, ``code`` int32[R] into ``symbols`` (as the source writes them), values float64[R, 5] OHLCV."""
+    """Rows of a source: ``ts`` int64[R] ms, ``code`` int32[R] into ``symbols`` (as the source writes them), values float64[R, 5] OHLCV;
+    flows float64[R, 3] over ``FLOW_COLUMNS``, None where the layout has none."""
 
     symbols: tuple[str, ...]
     code: npt.NDArray[np.int32]
     ts: Ints
     values: Array
     bar_seconds: int = 0
+    flows: Array | None = None
 
 
 def suffix_of(path: Path) -> str:
@@ -96,7 +105,7 @@ def parse(path: Path, layout: str = "auto", symbol: str | None = None) -> Iterat
             yield _named(path, member, symbol, *_csv(path, member.data))
 
 
-def _named(path: Path, member: Member, symbol: str | None, ts: Ints, values: Array) -> Series:
+def _named(path: Path, member: Member, symbol: str | None, ts: Ints, values: Array, flows: Array | None = None) -> Series:
     parts = member.name.partition(".")[0].split("-")
     spelled, interval = (f"{parts[0]}-PERP", parts[2:]) if parts[1:2] == ["PERP"] else (parts[0], parts[1:])
     if interval[1:2] and not re.fullmatch(r"futures|spot|\d{4}", interval[1]):
@@ -104,7 +113,8 @@ def _named(path: Path, member: Member, symbol: str | None, ts: Ints, values: Arr
     found = symbol or symbol_of(spelled)
     if not found:
         raise SchemaError(f"the name {member.name} tells no symbol", path=path, hint="pass symbol")
-    return Series((found,), np.zeros(len(ts), dtype=np.int32), _to_ms(ts, path), values, interval_of(interval[0]) if interval else 0)
+    seconds = interval_of(interval[0]) if interval else 0
+    return Series((found,), np.zeros(len(ts), dtype=np.int32), _to_ms(ts, path), values, seconds, flows)
 
 
 def _to_ms(ts: Ints, path: Path) -> Ints:
@@ -125,7 +135,8 @@ def _parquet(path: Path) -> Series:
     rows = read_rows(path, volume=True)
     assert rows.volume is not None
     values = np.stack([v.astype(np.float64) for v in (*rows.prices, rows.volume)], axis=1)
-    return Series(rows.symbols, rows.code, _to_ms(rows.ts, path), values, rows.bar_seconds)
+    flows = np.stack(rows.flows, axis=1) if rows.flows is not None else None
+    return Series(rows.symbols, rows.code, _to_ms(rows.ts, path), values, rows.bar_seconds, flows)
 
 
 def _feather(path: Path, data: bytes) -> tuple[Ints, Array]:
@@ -189,7 +200,7 @@ def _ccxt_symbol(path: Path, key: str) -> str:
     return symbol_of(key)
 
 
-def _csv(path: Path, data: bytes) -> tuple[Ints, Array]:
+def _csv(path: Path, data: bytes) -> tuple[Ints, Array, Array | None]:
     import pyarrow as pa
     import pyarrow.csv as pacsv
 
@@ -198,23 +209,25 @@ def _csv(path: Path, data: bytes) -> tuple[Ints, Array]:
     header = not cells[0].isdigit()
     names = _csv_names(path, cells, header)
     read = pacsv.ReadOptions(column_names=names, skip_rows=int(header), use_threads=False)
-    kinds = {"ts": pa.int64(), **dict.fromkeys(_FIELDS[1:], pa.float64())}
-    convert = pacsv.ConvertOptions(column_types=kinds, include_columns=list(_FIELDS))
+    extra = FLOW_COLUMNS if all(names.count(name) == 1 for name in FLOW_COLUMNS) else ()
+    kinds = {"ts": pa.int64(), **dict.fromkeys((*_FIELDS[1:], *extra), pa.float64())}
+    convert = pacsv.ConvertOptions(column_types=kinds, include_columns=[*_FIELDS, *extra])
     try:
         table = pacsv.read_csv(pa.BufferReader(data), read_options=read, convert_options=convert)
     except pa.ArrowInvalid as error:
         raise _csv_error(path, str(error).splitlines()[0], names, header) from error
     if table["ts"].null_count:
         raise QualityError("the value is empty", path=path, column="ts", row=table["ts"].is_null().to_pylist().index(True))
-    return _flat(table["ts"]), np.stack([_floats(table[name], path, name) for name in _FIELDS[1:]], axis=1)
+    values, *flows = (np.stack([_floats(table[n], path, n) for n in part], axis=1) for part in (_FIELDS[1:], extra) if part)
+    return _flat(table["ts"]), values, flows[0] if flows else None
 
 
 def _csv_names(path: Path, cells: list[str], header: bool) -> list[str]:
     if not header:
-        if len(cells) not in (len(_FIELDS), _EXCHANGE_COLUMNS):
+        if len(cells) not in (len(_FIELDS), len(_FIELDS) + len(_EXCHANGE_REST)):
             raise SchemaError(f"has {len(cells)} columns and no header; exchange klines have 12", path=path)
-        return [*_FIELDS, *(f"_{i}" for i in range(len(_FIELDS), len(cells)))]
-    names = ["ts" if cell in _TIME_NAMES else cell for cell in cells]
+        return [*_FIELDS, *_EXCHANGE_REST][: len(cells)]
+    names = ["ts" if cell in _TIME_NAMES else _FLOW_NAMES.get(cell, cell) for cell in cells]
     for name in _FIELDS:
         if names.count(name) != 1:
             raise SchemaError("the column must be in the header once", path=path, column="open_time" if name == "ts" else name)

@@ -13,7 +13,7 @@ from dolphin.types import Array
 __all__ = ["KNOWN_FILES", "archived_indicators", "macro_files", "macro_sources"]
 
 KNOWN_FILES: Final[Mapping[str, tuple[str, ...]]] = {
-    "funding_btc": ("funding_btc.csv", "funding_btc.parquet", "funding/binance_perp_8h_funding.parquet"),
+    "funding_btc": ("funding_btc.csv", "funding_btc.parquet", "funding.parquet", "funding/binance_perp_8h_funding.parquet"),
     "dvol_btc": ("dvol_btc.csv", "dvol_btc.parquet", "macro_daily/btc_derivatives_daily.parquet"),
     "fng": ("fng.csv", "fng.parquet", "macro_daily/fear_greed_index.parquet"),
     "taker": ("taker.csv", "taker.parquet", "macro_daily/binance_spot_1d_taker.parquet"),

@@ -18,6 +18,7 @@ from dolphin.types import Ints
 
 __all__ = [
     "DAY_MS",
+    "FLOW_COLUMNS",
     "KLINE_COLUMNS",
     "MAX_PRICE",
     "MIN_PRICE",
@@ -39,6 +40,9 @@ __all__ = [
 DAY_MS = 86_400_000
 PRICE_COLUMNS = ("open", "high", "low", "close")
 KLINE_COLUMNS = ("ts", "symbol", *PRICE_COLUMNS, "volume")
+FLOW_COLUMNS = ("quote_volume", "trades", "taker_buy_volume")
+"""Optional columns of klines: turnover in quote currency, number of trades, volume bought by takers (base currency); NaN = not told."""
+
 SIGNALS = (
     "vel_div", "v50_lambda_max_velocity", "v150_lambda_max_velocity", "v300_lambda_max_velocity", "v750_lambda_max_velocity",
     "instability_50", "instability_150",

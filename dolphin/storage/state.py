@@ -10,7 +10,8 @@ __all__ = ["StateFolder"]
 
 @dataclass(frozen=True, slots=True)
 class StateFolder:
-    """Names below ``root``; ``made`` makes the folders. Whoever starts processes writes ``settings`` and ``replay``."""
+    """Names below ``root``; ``made`` makes the folders. Whoever starts processes writes ``settings``, ``replay`` and
+    ``clock``."""
 
     root: Path
 
@@ -31,9 +32,24 @@ class StateFolder:
         return self.root / "replay.json"
 
     @property
+    def clock(self) -> Path:
+        """The market's clock where it is not the wall's and no replay's: a demo exchange's."""
+        return self.root / "clock.json"
+
+    @property
+    def feed(self) -> Path:
+        """What the live feed recorded: ``trades``, ``klines`` of whole days, ``partial`` ones."""
+        return self.root / "feed"
+
+    @property
     def kill(self) -> Path:
         """The kill switch: engaged while this file is there, whatever is in it."""
         return self.root / "KILL"
+
+    @property
+    def dashboard_token(self) -> Path:
+        """What the dashboard's kill switch asks for, mode 0600; there while one runs."""
+        return self.root / "dashboard.token"
 
     @property
     def journals(self) -> Path:

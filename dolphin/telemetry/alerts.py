@@ -33,6 +33,8 @@ class AlertKind(StrEnum):
     CRASHED = "crashed"
     CRASH_LOOP = "crash_loop"
     STALE_FEED = "stale_feed"
+    FEED_GAP = "feed_gap"
+    CLOCK_SKEW = "clock_skew"
     STALE_GRID = "stale_grid"
     STALE_POSTURE = "stale_posture"
     HOSTILE_VALUE = "hostile_value"
