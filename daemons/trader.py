@@ -47,7 +47,7 @@ class TraderService(Service):
 
     def __init__(self, context: Context) -> None:
         super().__init__(context)
-        self.every_s = 0.1 if context.replay is not None else 0.01
+        self.every_s = 0.1 if context.replay is not None else 0.005
         settings, clock = context.settings, context.clock
         name = context.lane or settings.paper.names[0]
         direction, with_book = DIRECTIONS[name], settings.survival.order_book
