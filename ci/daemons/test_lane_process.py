@@ -95,6 +95,7 @@ def test_a_trader_killed_twice_in_a_replay_ends_where_an_undisturbed_one_does(de
     replay = msgspec.structs.replace(replay_of(market, FIRST, FIRST, speed=900.0), started_monotonic=now + 6.0)
     write_replay(deployment.state.replay, replay)
     scanner, trader = deployment.start("scanner"), deployment.start("trader")
+    assert wait_for((deployment.state.processes / "trader.json").exists, 90)
     second = deployment.start("trader")
     assert second.wait(90) == Unavailable.exit_code
     for life in (0, 1):
