@@ -119,6 +119,9 @@ class PaperVenueNode(Venue):
         self._tick = tick
         self._run(self._carry(tick))
 
+    def release(self) -> None:
+        self.desk.release_safe_mode()
+
     def leave(self) -> None:
         for trade in self.lane.closed:
             self.desk.leave(trade)

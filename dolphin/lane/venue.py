@@ -51,6 +51,9 @@ class Venue(ABC):
         """Why entries must stop until an operator has looked; empty: nothing."""
         return ""
 
+    def release(self) -> None:  # noqa: B027
+        """An operator has looked: the ``doubt`` is over, unless it arises again."""
+
     @abstractmethod
     def bar(self, bar: ScannedBar, inputs: Inputs) -> None:
         """One bar that the lane wants: decision, orders, fills."""
