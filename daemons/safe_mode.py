@@ -7,7 +7,7 @@ from typing import Final
 
 from daemons.service import Context
 from dolphin.errors import Unavailable
-from dolphin.storage.journal import JournalReader, Kind, journal_path
+from dolphin.storage.journal import JournalReader, Kind, Record, journal_path
 from dolphin.telemetry.alerts import AlertKind, Severity
 
 __all__ = ["SafeMode"]
@@ -32,15 +32,22 @@ class SafeMode:
         self._note(True, reason, "trader")
         self._context.alert(AlertKind.SAFE_MODE, Severity.CRITICAL, "safe_mode", f"{reason}; no entries until `dolphin release`")
 
-    def look(self) -> None:
-        """End it when the operator has released; asked every few seconds."""
+    def look(self) -> bool:
+        """End it when the operator has released, and say so; asked every few seconds."""
         now = self._context.clock.monotonic()
         if not self.engaged or now - self._looked < LOOK_S:
-            return
+            return False
         self._looked = now
-        if self._release() > self._before:
-            self._note(False, "released", "operator")
-            self._context.alert(AlertKind.RELEASE, Severity.INFO, "safe_mode", "safe mode released")
+        if self._release() <= self._before:
+            return False
+        self._note(False, "released", "operator")
+        self._context.alert(AlertKind.RELEASE, Severity.INFO, "safe_mode", "safe mode released")
+        return True
+
+    def released_since(self, record: Record | None) -> bool:
+        """Whether it was ended behind ``record``: what was in doubt there is so no longer."""
+        last = self._context.journal.last(Kind.SAFE_MODE)
+        return last is not None and not last.payload["engaged"] and (record is None or last.seq > record.seq)
 
     def _note(self, engaged: bool, reason: str, by: str) -> None:
         before = self._release()

@@ -91,6 +91,8 @@ class TraderService(Service):
                 if self.venue.flat:
                     journal.append_many([self.lane.snapshot(venue=self.venue.state())])
         self._log.seq = self.lane.seq
+        if self.venue.repeatable and self._safe.released_since(journal.last(Kind.BAR)):
+            self.venue.release()
         self._doubt()
         if not isinstance(self.context.grid, EmbeddedGrid):
             self._view.start()
@@ -137,10 +139,8 @@ class TraderService(Service):
             self._polled = now
         if self._book is not None:
             self._book.drain()
-        engaged = self._safe.engaged
-        self._safe.look()
-        if engaged and not self._safe.engaged:
-            self.venue.trust()
+        if self._safe.look():
+            self.venue.release()
 
     def _process(self, scanned: Scanned) -> None:
         """Through lane and venue; then what follows from where they stand: safe mode, a snapshot, a new file at a day's end."""

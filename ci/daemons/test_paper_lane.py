@@ -274,8 +274,13 @@ def test_exits_that_the_venue_rejects_end_in_safe_mode_and_are_tried_until_they_
     assert next_bar(world, trader)["told"]["blocks"] == ["SAFE_MODE"]
     entries = len([p for kind, _, p in payloads(trader) if kind == Kind.ORDER_INTENT and p["reason"] == "ENTRY"])
     release(world.state, world.settings, "looked")
+    world.run(10, until=lambda: not trader._safe.engaged)
+    world.end(trader, killed=True)
+    lose(trader)
+    trader = paper.again(world)
     to_the_end(world, trader)
     assert symbol
+    assert trader.context.journal.last(Kind.SAFE_MODE).payload["by"] == "operator"
     assert len([p for kind, _, p in payloads(trader) if kind == Kind.ORDER_INTENT and p["reason"] == "ENTRY"]) > entries
 
 

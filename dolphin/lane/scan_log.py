@@ -21,7 +21,7 @@ from dolphin.types import Array, ScanBatch
 
 __all__ = ["DayEnd", "ScanLog", "Scanned", "ScannedBar", "Universe", "day_entry", "known", "scan_entry", "universe_entry"]
 
-NEWBORN: Final = 100
+NEWBORN: Final = 2000
 """How often a journal may be found without its tables, which its writer makes just after the file: some seconds of steps."""
 SCANNER: Final = "scanner"
 """Writer of the journal that bars are read from."""
