@@ -29,7 +29,7 @@ from dolphin.live.gates import Admission
 
 __all__ = ["LiveVenue"]
 
-BREATH_S: Final = 0.05
+BREATH_S: Final = 0.03
 FLATTEN_S: Final = 7.0
 """A stop of the lane waits so long for its position to be closed; after that the protective stop is what is left."""
 

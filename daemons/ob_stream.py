@@ -6,6 +6,7 @@ journalled: a book is worth five seconds.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, ClassVar, Final
 
@@ -15,7 +16,7 @@ from daemons.books import BookSample, BookSource, RecordedBooks, TrackedBooks
 from daemons.grid_book import BOOK, SAMPLE_TS, SNAPSHOT_TS
 from daemons.process import main
 from daemons.service import Context, Service
-from dolphin.errors import ConfigError
+from daemons.universe_books import UniverseBooks
 from dolphin.grid.features import ShardedFeatureStore
 from dolphin.grid.maps import FEATURES, ObMacro, fields
 from dolphin.kernels.book_features import MACRO, macro_nb
@@ -121,10 +122,11 @@ def _source(context: Context) -> BookSource | None:
     from daemons.ccxt_books import CcxtFeed
     from daemons.ccxt_client import exchange_client
 
-    symbols = [name.strip() for name in settings.feed.symbols.split(",") if name.strip()]
-    if not symbols:
-        raise ConfigError("feed.symbols is empty: which books of the exchange shall be followed?")
-    return TrackedBooks(symbols, CcxtFeed(exchange_client(settings.feed), symbols, context.clock.market_ms))
+    def follow(symbols: Sequence[str]) -> BookSource:
+        return TrackedBooks(symbols, CcxtFeed(exchange_client(settings.feed), symbols, context.clock.market_ms))
+
+    chosen = settings.feed.chosen
+    return follow(chosen) if chosen else UniverseBooks(context.state.journals, follow, context.clock.monotonic)
 
 
 if __name__ == "__main__":

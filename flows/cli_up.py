@@ -152,7 +152,7 @@ def _live_plan(settings: Settings, state: StateFolder) -> Plan:
     clock = market_clock(settings.feed.url)
     if not settings.paths.forewarner:
         settings = with_sources(settings, {"forewarner": trained_forewarner(settings, None, progress, _say)})
-    settings, lines = absent_layers(settings, live_book=bool(settings.feed.chosen))
+    settings, lines = absent_layers(settings, live_book=True)
     for line in lines:
         _say(line)
     ports = range(settings.grid.port, settings.grid.port + settings.grid.members)

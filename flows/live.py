@@ -11,7 +11,7 @@ from typing import Literal
 from dolphin.config import Settings
 from dolphin.errors import ConfigError, DolphinError
 from dolphin.live.facts import gate_file, gather
-from dolphin.live.gates import LOOPBACK_ONLY, Account, Finding, examine, is_loopback
+from dolphin.live.gates import LOOPBACK_ONLY, Account, Finding, examine, refused_address
 from dolphin.live.keys import read_keys
 from dolphin.live.permit import LONGEST_DAYS, Permit, sign_permit, terms_of
 from dolphin.storage.state import StateFolder
@@ -53,7 +53,7 @@ def signed_gate(
 
 def _account(settings: Settings) -> Account | str:
     live = settings.live
-    if live.url and not is_loopback(live.url):
+    if live.url and refused_address(live.url):
         return "not asked: live.url is no address of this machine"
     if not live.url and (live.mode != "live" or os.environ.get(LOOPBACK_ONLY)):
         return "not asked: the exchange itself is asked in mode live only"

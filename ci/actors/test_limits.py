@@ -129,6 +129,12 @@ def test_the_desk_reaches_every_reason_code() -> None:
         prepare(world)
         refused(world, reason, **arguments)  # type: ignore[arg-type]
         reached |= world.desk.totals.denied.keys()
+    world = World(stop_distance=0.05).start()
+    world.venue.on_cancel("lost")
+    world.enter()
+    world.leave()
+    refused(world, Denial.STOP_WORKING)
+    reached |= world.desk.totals.denied.keys()
     world = World(max_orders_minute=2).start()
     world.enter()
     world.leave()

@@ -12,21 +12,23 @@ import pytest
 from daemon_worlds import World
 from lane_worlds import START_MS, Teller, engine_run, replay_of, settings_of
 
-from daemons.books import BookFeed, TrackedBooks
+from daemons.books import BookFeed, BookSource, TrackedBooks
 from daemons.ccxt_books import CcxtFeed
 from daemons.ccxt_client import exchange_client
 from daemons.grid_book import BOOK, GridOrderBook
 from daemons.ob_stream import BookService
 from daemons.scanner import ScannerService
 from daemons.trader import TraderService
+from daemons.universe_books import UniverseBooks
 from dolphin.book.tracker import BookTracker
 from dolphin.config import PathsConfig
 from dolphin.deployment import FeedConfig
 from dolphin.errors import ConfigError
 from dolphin.grid.features import ShardedFeatureStore, feature_key, shard_map, shard_of
 from dolphin.grid.maps import FEATURES, HEARTBEAT
+from dolphin.lane.scan_log import universe_entry
 from dolphin.storage.book_file import RecordedOrderBook, read_book_day, write_book_day
-from dolphin.storage.journal import Kind
+from dolphin.storage.journal import Journal, Kind, journal_path
 from dolphin.synthetic.book import SyntheticBook
 from dolphin.synthetic.market import SyntheticMarket
 from dolphin.types import BOOK_FEATURES, OB_MACRO
@@ -318,3 +320,31 @@ def test_an_exchange_is_made_by_its_name_and_an_unknown_one_is_a_matter_of_confi
 def test_a_demo_exchange_is_on_this_machine_and_nowhere_else(url):
     with pytest.raises(ConfigError, match=r"feed\.url = .* expected http://127\.0\.0\.1:PORT"):
         FeedConfig(url=url)
+
+
+def test_books_follow_the_scanners_universe_and_change_with_it(world: World):
+    """Nothing before there is one; a universe that is told again changes nothing, another one closes what was followed."""
+    made, closed, journals = [], [], world.state.journals
+
+    class Followed(BookSource):
+        def __init__(self, symbols):
+            self.symbols = tuple(symbols)
+            made.append(self.symbols)
+
+        def take(self, market_ms, most):
+            return [self.symbols]
+
+        def close(self):
+            closed.append(self.symbols)
+
+    books = UniverseBooks(journals, Followed, world.clock.monotonic)
+    assert books.take(0, 1) == []
+    with Journal.open(journal_path(journals, "scanner"), "scanner") as journal:
+        for symbols in (("AAAUSDT", "BBBUSDT"), ("AAAUSDT", "BBBUSDT"), ("AAAUSDT",)):
+            journal.append_many([universe_entry(symbols, 60, START_MS)])
+            assert books.take(0, 1) == [made[-1]] if made else books.take(0, 1) == []
+            world.clock.advance(6.0)
+            assert books.take(0, 1) == [symbols]
+    assert (made, closed) == ([("AAAUSDT", "BBBUSDT"), ("AAAUSDT",)], [("AAAUSDT", "BBBUSDT")])
+    books.close()
+    assert closed[-1] == ("AAAUSDT",)

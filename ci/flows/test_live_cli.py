@@ -73,7 +73,7 @@ def test_an_address_beyond_this_machine_is_never_spoken_to_here(deployment):
     assert "DOLPHIN_LOOPBACK_ONLY" in found["address"]
     assert found["account"].startswith("not asked")
     found = deployment.gates(DOLPHIN__LIVE__URL="http://192.0.2.1:80")
-    assert "by number" in found["address"]
+    assert "a demo exchange on this machine" in found["address"]
     assert found["account"].startswith("not asked")
 
 

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from dolphin.deployment import LiveConfig
 from dolphin.errors import ConfigError
-from dolphin.live.gates import GATES, Account, Facts, admit, consent_of, examine, is_loopback, refusals
+from dolphin.live.gates import GATES, Account, Facts, admit, consent_of, examine, refusals, refused_address
 from dolphin.live.keys import ExchangeKeys
 from dolphin.live.paper_record import PaperRecord
 from dolphin.live.permit import Permit
@@ -34,7 +34,7 @@ SHUT = {
     "mode": [{"live.mode": "paper"}],
     "consent": [{"consent": text} for text in ("", "yes", consent_of("GREEN"), consent_of("BLUE").lower(), " " + consent_of("BLUE"))],
     "address": [
-        {"live.url": u} for u in ("", "http://localhost:1", "https://a.com", "http://127.0.0.1.com", "127.0.0.1", "http://0.0.0.0:1")
+        {"live.url": u} for u in ("", "http://a.localhost:1", "https://a.com", "http://127.0.0.1.com", "127.0.0.1", "http://0.0.0.0:1")
     ],
     "keys": [{"keys": "none"}],
     "gate_file": [
@@ -131,7 +131,7 @@ def test_the_exchange_itself_is_an_address_outside_of_tests():
 
 
 @pytest.mark.parametrize(
-    ("url", "inside"), [("http://127.0.0.1:80", True), ("http://[::1]:80", True), ("http://10.0.0.1", False), ("http://[::", False)]
+    ("url", "inside"), [("http://127.0.0.1:80", True), ("http://[::1]:80", True), ("http://10.0.0.1:80", False), ("http://[::", False)]
 )
-def test_an_address_of_this_machine_is_one_by_number(url, inside):
-    assert is_loopback(url) is inside
+def test_an_address_is_this_machines_or_refused(url, inside):
+    assert (refused_address(url) == "") is inside

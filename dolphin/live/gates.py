@@ -6,12 +6,11 @@ could not be had.
 
 from __future__ import annotations
 
-import ipaddress
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
-from urllib.parse import urlsplit
 
+from dolphin.addresses import loopback
 from dolphin.deployment import LiveConfig
 from dolphin.errors import ConfigError
 from dolphin.live.keys import ExchangeKeys
@@ -30,8 +29,8 @@ __all__ = [
     "admit",
     "consent_of",
     "examine",
-    "is_loopback",
     "refusals",
+    "refused_address",
 ]
 
 CONSENT: Final = "DOLPHIN_LIVE"
@@ -107,12 +106,13 @@ def consent_of(lane: str) -> str:
     return f"{lane}-I-ACCEPT-REAL-LOSSES"
 
 
-def is_loopback(url: str) -> bool:
-    """Whether an address is one of this machine, by number: a name could point anywhere."""
+def refused_address(url: str) -> str:
+    """Why an address is not that of a demo exchange on this machine; empty: it is."""
     try:
-        return ipaddress.ip_address(urlsplit(url).hostname or "").is_loopback
-    except ValueError:
-        return False
+        loopback(url, "live.url")
+    except ConfigError as error:
+        return str(error)
+    return ""
 
 
 def examine(facts: Facts) -> tuple[Finding, ...]:
@@ -149,7 +149,7 @@ def _consent(facts: Facts) -> str:
 
 def _address(facts: Facts) -> str:
     if facts.live.url:
-        return "" if is_loopback(facts.live.url) else "live.url is no address of this machine by number (http://127.0.0.1:PORT)"
+        return refused_address(facts.live.url)
     return f"{LOOPBACK_ONLY} is set, and live.url is empty: that is the exchange itself" if facts.loopback_only else ""
 
 
