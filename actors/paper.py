@@ -88,6 +88,9 @@ class PaperVenueNode(Venue):
     def doubt(self) -> str:
         return self.desk.safe_reason
 
+    def trust(self) -> None:
+        self.desk.release_safe_mode()
+
     def open(self, state: Mapping[str, Any]) -> None:
         """Raises ``DolphinError`` when the node does not come up."""
         capital = float(self.lane.engine.config.start_capital)
@@ -118,9 +121,6 @@ class PaperVenueNode(Venue):
         self._adopt(tick)
         self._tick = tick
         self._run(self._carry(tick))
-
-    def release(self) -> None:
-        self.desk.release_safe_mode()
 
     def leave(self) -> None:
         for trade in self.lane.closed:

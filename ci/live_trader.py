@@ -73,7 +73,7 @@ class Desk:
             vel_div=np.array([vel_div]), lambda_max=nothing, velocity=nothing, instability=np.zeros((1, 2)),
             n_participants=np.zeros((1, 4), dtype=np.int64), path="stream",
         )  # fmt: skip
-        self.scanner.append_many([scan_entry(date_of(self.ts - 1), int(self.ts // BAR_MS % 1440), self.ts, batch, 0, closes)])
+        self.scanner.append_many([scan_entry((date_of(self.ts - 1), int(self.ts // BAR_MS % 1440)), self.ts, batch, 0, closes, {})])
 
     def told(self) -> dict[str, Any]:
         with JournalReader(self.trader.context.journal.path) as journal:

@@ -92,7 +92,7 @@ class TraderService(Service):
                     journal.append_many([self.lane.snapshot(venue=self.venue.state())])
         self._log.seq = self.lane.seq
         if self.venue.repeatable and self._safe.released_since(journal.last(Kind.BAR)):
-            self.venue.release()
+            self.venue.trust()
         self._doubt()
         if not isinstance(self.context.grid, EmbeddedGrid):
             self._view.start()
@@ -140,7 +140,7 @@ class TraderService(Service):
         if self._book is not None:
             self._book.drain()
         if self._safe.look():
-            self.venue.release()
+            self.venue.trust()
 
     def _process(self, scanned: Scanned) -> None:
         """Through lane and venue; then what follows from where they stand: safe mode, a snapshot, a new file at a day's end."""

@@ -51,8 +51,8 @@ class Venue(ABC):
         """Why entries must stop until an operator has looked; empty: nothing."""
         return ""
 
-    def release(self) -> None:  # noqa: B027
-        """An operator has looked: the ``doubt`` is over, unless it arises again."""
+    def trust(self) -> None:  # noqa: B027
+        """An operator has looked: what was in ``doubt`` is so no more, unless it turns out to be."""
 
     @abstractmethod
     def bar(self, bar: ScannedBar, inputs: Inputs) -> None:
