@@ -44,6 +44,8 @@ class Checkers:
         self._posture: dict[str, tuple[int, int, float]] = {}
         self._drawdowns: list[tuple[int, float]] = []
         self._told_ms = 0
+        self._daily_ms, self._misjudged = 0, False
+        """When a record of the day was last told; whether a watchdog's clock was ever wrong: what came then stays as old as it seemed."""
         self._published = (0, 0)
         self._jumped = False
         self._held_since: dict[int, int] = {}
@@ -67,6 +69,7 @@ class Checkers:
         """Laws of time: asked every 5 s."""
         world, now = self.world, self.world.clock.now_ms
         self._jumped |= any(process.jump_ms for process in world.processes)
+        self._misjudged |= any(process.jump_ms for process in world.processes if process.name == "system_watchdog")
         for process in world.processes:
             service = process.service
             if isinstance(service, SystemWatchdog):
@@ -100,6 +103,8 @@ class Checkers:
                 self._scanned(entry, self._market(process))
             elif entry.kind is Kind.POSTURE:
                 self._judged(process, entry.payload)
+            elif entry.kind in (Kind.ACB_BOOST, Kind.MC_FOREWARNER):
+                self._daily_ms = self.world.clock.now_ms
             elif entry.kind is Kind.SAFE_MODE and entry.payload["engaged"]:
                 self.broken("decisions", f"safe mode: {entry.payload['reason']}")
 
@@ -191,7 +196,7 @@ class Checkers:
             self.broken("liveness", f"the posture is {held}")
             return
         config = world.settings.survival
-        calm_ms = now - peace_ms - 90_000
+        calm_ms = now - (max(peace_ms, self._daily_ms) if self._misjudged else peace_ms) - 90_000
         lowest = min([held.target, *(cat5 for at, cat5 in self._drawdowns if at >= now - calm_ms)])
         least = 0.0
         for _ in range(int(calm_ms / 60_000.0 * world.speed / config.cadence_min)):
