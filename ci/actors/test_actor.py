@@ -209,7 +209,7 @@ def test_the_bounds_of_a_breaker_record_belong_to_it(boost, beta):
     [
         '{"boost": NaN, "beta": 0.5}', '{"boost": 2, "beta": NaN}', '{"boost": Infinity, "beta": 0.5}', '{"boost": 2, "beta": -Infinity}',
         '{"boost": 0.999999, "beta": 0.5}', '{"boost": 3.000001, "beta": 0.5}', '{"boost": 2, "beta": -1e-9}', '{"boost": 2, "beta": 1.1}',
-        '{"boost": 2}', '{"beta": 0.5}', "{}", "[]", "null", "1.5", "", "{", b"\xff\xfe\x00", None, 7, object(),
+        '{"boost": 2}', '{"beta": 0.5}', "{}", "[]", "null", "1.5", "", "{", b"\xff\xfe\x00", None, 7, Ellipsis,
         '{"boost": null, "beta": 0.5}', '{"boost": "1.5", "beta": 0.5}', '{"boost": true, "beta": 0.5}', '{"boost": [1.5], "beta": 0.5}',
         '{"boost": 1' + "0" * 400 + ', "beta": 0.5}', "[" * 100_000, {"boost": 10**400, "beta": 0.5}, {"boost": math.nan, "beta": 0.5},
     ],
