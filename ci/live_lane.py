@@ -17,7 +17,7 @@ import numpy as np
 
 with warnings.catch_warnings():  # a default argument of Nautilus 1.231 is a timedelta that numpy 2.5 finds deprecated
     warnings.simplefilter("ignore", DeprecationWarning)
-    from scripted_venue import Decisions
+    from scripted_alpha import Decisions
 
     from actors.config import DolphinActorConfig
     from actors.data_types import Snapshot

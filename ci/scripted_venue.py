@@ -32,6 +32,7 @@ from nautilus_trader.model.identifiers import AccountId, ClientId, StrategyId, T
 from nautilus_trader.model.objects import AccountBalance, Money, Quantity
 from nautilus_trader.portfolio.portfolio import Portfolio
 from nautilus_trader.risk.engine import RiskEngine
+from scripted_alpha import Decisions
 
 from actors.config import DolphinActorConfig
 from actors.data_types import Snapshot
@@ -205,31 +206,6 @@ class ScriptedVenue(ExecutionClient):
         key = order.strategy_id, order.instrument_id, order.client_order_id, at.id, None, trade, order.side, order.order_type
         at.last = lambda: self.generate_order_filled(*key, quantity, px, USDT, commission, liquidity, now)
         return at.last
-
-
-class Decisions:
-    """Stands for the alpha: it decides at each bar what the test has told it to."""
-
-    def __init__(self) -> None:
-        self.trades: list[dict[str, Any]] = []
-        self.next = BarResult()
-        self.bars = 0
-
-    def process_row(self, *row: Any) -> BarResult:
-        self.bars += 1
-        decided, self.next = self.next, BarResult()
-        return decided
-
-    def begin_day(self, *args: Any) -> None:
-        """No day."""
-
-    set_universe = update_posture = update_acb_boost = begin_day
-
-    def end_day(self) -> dict[str, Any]:
-        return {"date": "2024-01-01"}
-
-    def snapshot(self) -> bytes:
-        return b""
 
 
 class Checker:

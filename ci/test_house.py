@@ -68,6 +68,13 @@ def test_style_and_types():
     assert mypy.returncode == 0, mypy.stdout[-3000:]
 
 
+def test_no_file_of_the_suite_is_longer_than_400_lines():
+    long = {
+        str(path): lines for path in (CHECKOUT / "ci").rglob("*.py") if (lines := len(path.read_text(encoding="utf-8").splitlines())) > 400
+    }
+    assert long == {}
+
+
 @pytest.mark.parametrize("path", MODULES, ids=lambda p: str(p.relative_to(CHECKOUT)))
 def test_a_module_is_short_and_says_what_it_is(path):
     """At most 400 lines, a docstring, a sorted __all__ whose names exist, at most 8 parameters a function."""

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import re
 from typing import Annotated, Literal
 
 from msgspec import Meta, Struct
 
-from dolphin.errors import ConfigError
+from dolphin.addresses import loopback
 
 __all__ = ["AlertsConfig", "FeedConfig", "GridConfig", "LiveConfig", "PaperConfig", "ServicesConfig", "SupervisionConfig"]
 
@@ -87,8 +86,8 @@ class FeedConfig(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     ] = 30.0
 
     def __post_init__(self) -> None:
-        if self.url and not re.fullmatch(r"http://(127\.\d+\.\d+\.\d+|localhost|\[::1\]):\d{1,5}", self.url):
-            raise ConfigError(f"feed.url = {self.url!r}: expected http://127.0.0.1:PORT, a demo exchange on this machine")
+        if self.url:
+            loopback(self.url, "feed.url =")
 
     @property
     def live(self) -> bool:

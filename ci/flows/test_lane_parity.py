@@ -9,6 +9,7 @@ import pytest
 from daemon_worlds import World
 from lane_worlds import Teller, deployed, replay_of, run_out, settings_of, write_market
 from msgspec.structs import replace
+from parity_lanes import FIRST, SECOND, begun, entered, rewritten, same
 from typer.testing import CliRunner
 
 from daemons.ob_stream import BookService
@@ -19,7 +20,6 @@ from dolphin.storage.book_file import write_book_day
 from dolphin.storage.journal import Journal, JournalReader, Kind, journal_path
 from dolphin.storage.klines import KlineBars, write_klines
 from dolphin.storage.replay import write_replay
-from dolphin.storage.state import StateFolder
 from dolphin.synthetic.book import SyntheticBook
 from dolphin.synthetic.market import SyntheticMarket
 from dolphin.types import Posture
@@ -30,23 +30,13 @@ from flows.lane_parity import lane_parity
 from flows.lane_parity_text import parity_text, sentence
 from flows.lane_venue import Retelling
 
-FIRST, SECOND = "2025-01-02", "2025-01-03"
 MINUTE = 60_000
-CHECKS = ["engine", "nautilus", "fills", "scans"]
 
 
 @pytest.fixture(scope="module")
 def market(tmp_path_factory):
     """A day to warm up, then days of 260 and 200 bars."""
     return write_market(tmp_path_factory.mktemp("market"), 1440, 260, 200)
-
-
-def begun(root, market, **given):
-    """A deployment whose state folder says what runs in it, as `dolphin up` leaves it."""
-    world = World(root, settings=settings_of(**given), replay=replay_of(market, FIRST, SECOND))
-    world.state.settings.write_text(to_toml(world.settings))
-    write_replay(world.state.replay, world.replay)
-    return world
 
 
 @pytest.fixture(scope="module")
@@ -64,35 +54,6 @@ def world(market, tmp_path):
     world = begun(tmp_path / "world", market)
     yield world
     world.close()
-
-
-def rewritten(calm, root, writer, change):
-    """A copy of a state with one journal and its chain written anew: ``change`` gives a record's payload, None leaves it out."""
-    state = StateFolder(root).made()
-    for name in ("scanner", "trader_blue"):
-        with JournalReader(journal_path(calm.journals, name)) as old, Journal.open(journal_path(state.journals, name), name) as new:
-            for record in old.records():
-                payload = change(record) if name == writer else record.payload
-                if payload is not None:
-                    new.append(Kind(record.kind), payload, record.ts_ms)
-    state.settings.write_text(calm.settings.read_text())
-    state.replay.write_bytes(calm.replay.read_bytes())
-    return state
-
-
-def entered(state):
-    """The first bar record with an entry."""
-    with JournalReader(journal_path(state.journals, "trader_blue")) as journal:
-        return next(record for record in journal.records(Kind.BAR) if record.payload["entry"])
-
-
-def same(found):
-    assert found.passed, parity_text(found)
-    assert [check.name for check in found.checks] == CHECKS
-    assert all(check.compared for check in found.checks if check.name != "fills")
-    assert ": every decision equals." in sentence(found)
-    assert found.explanation is None
-    return " | ".join(found.remarks)
 
 
 @pytest.mark.parametrize(("date", "bars"), [(FIRST, 260), (SECOND, 200)])
