@@ -8,10 +8,7 @@ from nautilus_trader.config import StrategyConfig
 
 from dolphin.config import EngineConfig, VenueConfig
 
-__all__ = ["LANES", "DolphinActorConfig"]
-
-LANES = {"BLUE": -1, "GREEN": 1}
-"""Direction of a lane: BLUE sells short, GREEN buys."""
+__all__ = ["DolphinActorConfig"]
 
 
 class DolphinActorConfig(StrategyConfig, frozen=True, kw_only=True):

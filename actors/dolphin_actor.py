@@ -16,7 +16,7 @@ from nautilus_trader.model.events import OrderEvent, OrderFilled
 from nautilus_trader.trading.strategy import Strategy
 
 from actors.bars import BarAssembler
-from actors.config import LANES, DolphinActorConfig
+from actors.config import DolphinActorConfig
 from actors.data_types import DolphinSignal, Snapshot
 from actors.delivery import CLIENT
 from actors.desk_log import DeskLog
@@ -30,7 +30,7 @@ from dolphin.grid.port import GridPort, pnl_map
 from dolphin.report.venue import VenueTrade
 from dolphin.storage.day_table import read_day
 from dolphin.storage.schema import date_of
-from dolphin.types import BarResult, Posture
+from dolphin.types import LANES, BarResult, Posture
 
 __all__ = ["Decider", "DolphinActor", "PostureSource"]
 

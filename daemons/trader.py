@@ -31,10 +31,10 @@ from dolphin.lane.recovery import advance, recover, rested
 from dolphin.lane.scan_log import ScanLog, Scanned, ScannedBar
 from dolphin.lane.venue import NoVenue, Venue
 from dolphin.storage.journal import Entry, Kind
+from dolphin.types import LANES
 
-__all__ = ["DIRECTIONS", "PaperTrader", "TraderService"]
+__all__ = ["PaperTrader", "TraderService"]
 
-DIRECTIONS: Final = {"BLUE": -1, "GREEN": 1}
 AT_ONCE: Final = 64
 """Records of the scanner of one step."""
 
@@ -43,14 +43,14 @@ class TraderService(Service):
     """One lane: bars from the scanner's journal through the engine into the lane's journal; decisions only."""
 
     name: ClassVar[str] = "trader"
-    lanes: ClassVar[tuple[str, ...]] = tuple(DIRECTIONS)
+    lanes: ClassVar[tuple[str, ...]] = tuple(LANES)
 
     def __init__(self, context: Context) -> None:
         super().__init__(context)
         self.every_s = 0.1 if context.replay is not None else 0.005
         settings, clock = context.settings, context.clock
         name = context.lane or settings.paper.names[0]
-        direction, with_book = DIRECTIONS[name], settings.survival.order_book
+        direction, with_book = LANES[name], settings.survival.order_book
         self.lane = Lane(settings.of_lane(name).engine, direction, with_book=with_book)
         self._records = Records(self._write)
         self.venue = self.made_venue(name)

@@ -19,9 +19,11 @@ __all__ = [
     "BOOK_LEVELS",
     "BOOK_STALE_MS",
     "IRP_WINDOW",
+    "LANES",
     "OB_ASSET",
     "OB_MACRO",
     "PARAMS",
+    "SIDES",
     "STATE",
     "TRADE",
     "TRADE_FIELDS",
@@ -49,6 +51,12 @@ WINDOWS: Final = (50, 150, 300, 750)
 
 IRP_WINDOW: Final = 50
 """Prices that Impulse Response Profiling looks at."""
+
+LANES: Final = {"BLUE": -1, "GREEN": 1}
+"""Direction of each lane: BLUE sells short, GREEN buys."""
+
+SIDES: Final = {-1: "SHORT", 1: "LONG"}
+"""Word for a direction."""
 
 
 class Posture(StrEnum):

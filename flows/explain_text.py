@@ -12,23 +12,22 @@ from dolphin.engine.explain_assets import Candidate
 from dolphin.engine.explain_size import Confirmed, Conviction, Size
 from dolphin.report.notes import ASSETS, EXITS, REFUSALS
 from dolphin.report.text import count, number, percent, table
-from dolphin.types import AssetVerdict, ExitReason, Refusal
+from dolphin.types import SIDES, AssetVerdict, ExitReason, Refusal
 from flows.explain import DayStory, TradeStory
 
 __all__ = ["bar_text", "day_text", "trade_text"]
 
 SHOWN = 10
 WIDTH = 120
-LANES = {-1: "SHORT", 1: "LONG"}
 HEAD = ("asset", "place", "verdict", "action", "mfe", "mae", "efficiency", "alignment", "noise", "latency", "ARS")
 
 
 def bar_text(x: Explanation) -> str:
     """One bar: what it did, and the questions that led there."""
-    lines = [f"bar {x.bar}, row {x.row} of {x.date}{_clock(x.ts_ms)}, {LANES[x.direction]}, vel_div {_figure(x.vel_div)}", _verdict(x)]
+    lines = [f"bar {x.bar}, row {x.row} of {x.date}{_clock(x.ts_ms)}, {SIDES[x.direction]}, vel_div {_figure(x.vel_div)}", _verdict(x)]
     if x.position is not None:
         p = x.position
-        lines.append(f"open: {LANES[p['direction']]} {p['asset']} since bar {p['entry_bar']} at {p['entry_price']:g}")
+        lines.append(f"open: {SIDES[p['direction']]} {p['asset']} since bar {p['entry_bar']} at {p['entry_price']:g}")
     lines += ["", "The loop asked", *_checks(x.checks)]
     if x.candidates:
         lines += ["", *_assets(x)]
@@ -42,7 +41,7 @@ def bar_text(x: Explanation) -> str:
 def trade_text(story: TradeStory) -> str:
     """A trade: entry, course, exit."""
     t = story.trade
-    head = f"trade {t['trade_id']}: {LANES[t['direction']]} {t['asset']}, bars {t['entry_bar']} to {t['exit_bar']}, closed by {t['reason']}"
+    head = f"trade {t['trade_id']}: {SIDES[t['direction']]} {t['asset']}, bars {t['entry_bar']} to {t['exit_bar']}, closed by {t['reason']}"
     money = f"net {number(t['net_pnl'], sign=True)} USDT (champion), {percent(t['honest_ret'], 3)} of its notional (honest)"
     course = [f"held {count(t['bars_held'], 'bar')}, {story.bars_without_price} of them without a price"]
     if story.best_pnl is not None:
@@ -63,7 +62,7 @@ def day_text(story: DayStory) -> str:
     lines = [f"{story.date}: bars {story.first_bar} to {last}", "", table(["what the bars did", "bars", "share"], rows)]
     if story.entries:
         made = [
-            [e["asset"], LANES[e["direction"]], f"{e['entry_bar']}", _figure(e["strength"]), e["dc"], number(e["notional"])]
+            [e["asset"], SIDES[e["direction"]], f"{e['entry_bar']}", _figure(e["strength"]), e["dc"], number(e["notional"])]
             for e in story.entries
         ]
         lines += ["", table(["entered", "lane", "bar", "strength", "dc", "notional, USDT"], made)]
@@ -78,7 +77,7 @@ def day_text(story: DayStory) -> str:
 
 def _verdict(x: Explanation) -> str:
     if x.entry is not None:
-        return f"ENTERED {LANES[x.direction]} {x.entry['asset']} at {x.entry['entry_price']:g}, notional {number(x.entry['notional'])} USDT"
+        return f"ENTERED {SIDES[x.direction]} {x.entry['asset']} at {x.entry['entry_price']:g}, notional {number(x.entry['notional'])} USDT"
     if x.exit is not None:
         e = x.exit
         net = f"net {number(e['net_pnl'], sign=True)} USDT"
@@ -111,7 +110,7 @@ def _signed(code: str, value: float | int | str) -> str:
 
 
 def _assets(x: Explanation) -> Iterator[str]:
-    candidates, lane = x.candidates, LANES[x.direction]
+    candidates, lane = x.candidates, SIDES[x.direction]
     chosen = [c for c in candidates if c.verdict == AssetVerdict.CHOSEN]
     passed = len(chosen) + sum(c.verdict == AssetVerdict.OUTRANKED for c in candidates)
     signs = {"noise": "<=", "latency": "<=", "alignment": ">=", "depth_quality": ">="}
@@ -132,7 +131,7 @@ def _assets(x: Explanation) -> Iterator[str]:
 
 def _row(c: Candidate) -> list[str]:
     figures = (c.mfe, c.mae, c.efficiency, c.alignment, c.noise, c.latency, c.ars_after_book)
-    return [c.asset, str(c.place or "-"), c.verdict, LANES[c.action], *(_figure(value) for value in figures)]
+    return [c.asset, str(c.place or "-"), c.verdict, SIDES[c.action], *(_figure(value) for value in figures)]
 
 
 def _confirmation(c: Confirmed) -> str:

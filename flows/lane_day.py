@@ -21,11 +21,11 @@ from dolphin.lane.lane import Lane
 from dolphin.lane.scan_log import SCANNER, ScanLog, ScannedBar
 from dolphin.storage.journal import Entry, JournalReader, Kind, Record, journal_path
 from dolphin.storage.state import StateFolder
+from dolphin.types import LANES
 from flows.lane_check import Difference, differences
 
-__all__ = ["DIRECTIONS", "LaneDay", "LanePast", "Told", "decide_again", "explain_again", "rows_of"]
+__all__ = ["LaneDay", "LanePast", "Told", "decide_again", "explain_again", "rows_of"]
 
-DIRECTIONS = {"BLUE": -1, "GREEN": 1}
 ENDS = 10
 """Newest ends of days that are looked through for one to begin with."""
 
@@ -46,9 +46,9 @@ class LanePast:
     """
 
     def __init__(self, state: StateFolder, lane: str) -> None:
-        if lane.upper() not in DIRECTIONS:
-            raise ConfigError(f"--lane {lane}: no such lane; one of {', '.join(DIRECTIONS)}")
-        self.state, self.name, self.direction = state, lane.upper(), DIRECTIONS[lane.upper()]
+        if lane.upper() not in LANES:
+            raise ConfigError(f"--lane {lane}: no such lane; one of {', '.join(LANES)}")
+        self.state, self.name, self.direction = state, lane.upper(), LANES[lane.upper()]
         self.settings = load(state.settings if state.settings.is_file() else None, os.environ).settings.of_lane(self.name)
         with ExitStack() as undo:
             self.journal = undo.enter_context(JournalReader(journal_path(state.journals, f"trader_{lane.lower()}")))

@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 from typing import Any, Final
 
 from dolphin.report.text import count, number, percent, table
+from dolphin.types import SIDES
 from flows.explain_text import bar_text
 from flows.lane_check import Check
 from flows.lane_parity import LaneParity
@@ -14,7 +15,6 @@ from flows.lane_parity import LaneParity
 __all__ = ["parity_text", "sentence"]
 
 SHOWN: Final = 5
-LANES: Final = {-1: "SHORT", 1: "LONG"}
 WAYS: Final = {
     "engine": "the engine again",
     "nautilus": "Nautilus backtest",
@@ -92,7 +92,7 @@ def _trade(trade: dict[str, Any]) -> list[str]:
     return [
         f"{trade['trade_id']}",
         trade["asset"],
-        LANES[trade["direction"]],
+        SIDES[trade["direction"]],
         times[0],
         prices[0],
         times[1],

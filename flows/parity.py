@@ -155,7 +155,8 @@ def venue_over(
     """
     try:
         from actors.backtest import VenueBacktest
-        from actors.config import LANES, DolphinActorConfig
+        from actors.config import DolphinActorConfig
+        from dolphin.types import LANES
     except ImportError as error:
         raise MissingDependency(f"NautilusTrader is not installed ({error}); install the extra: dolphin-nautilus[nautilus]") from error
     lane = next(name for name, side in LANES.items() if side == direction)

@@ -14,13 +14,13 @@ from dolphin.kernels.exits import price_move_nb
 from dolphin.report.decimate import decimate, rounded
 from dolphin.report.notes import EXITS
 from dolphin.storage.journal import Kind, Record, journal_path
+from dolphin.types import LANES
 from flows.dashboard.follow import Clean, JournalFollower
 from flows.dashboard.refusals import RefusalCounts
 from flows.dashboard.snapshot import Curve, Position, Refused, TradeView, VenueView
 
-__all__ = ["LANES", "LaneFollower", "start_capital"]
+__all__ = ["LaneFollower", "start_capital"]
 
-LANES: Final = {"BLUE": -1, "GREEN": 1}
 HISTORY: Final = 20_000
 """Records of a journal that are read at the start: two weeks of minutes, a day of 5 s bars."""
 POINTS: Final = 20_000

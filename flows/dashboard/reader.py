@@ -21,11 +21,12 @@ from dolphin.storage.market_clock import MarketClock, read_market_clock
 from dolphin.storage.replay import Replay, read_replay
 from dolphin.storage.schema import DAY_MS, day_start
 from dolphin.storage.state import StateFolder
+from dolphin.types import LANES
 from flows.dashboard.concerns import concerns_of
 from flows.dashboard.feed import FeedFollower
 from flows.dashboard.follow import Clean, JournalFollower
 from flows.dashboard.grid import Connect, GridFollower
-from flows.dashboard.lanes import LANES, LaneFollower, start_capital
+from flows.dashboard.lanes import LaneFollower, start_capital
 from flows.dashboard.logs import LogFollower
 from flows.dashboard.posture import PostureFollower
 from flows.dashboard.processes import Output, ProcessFollower, output_of
