@@ -6,7 +6,9 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import Any
 
+import browser
 import pytest
 
 CHECKOUT = Path(__file__).resolve().parent.parent
@@ -41,6 +43,13 @@ def importable() -> Iterator[None]:
     os.environ.pop("PYTHONPATH")
     if before is not None:
         os.environ["PYTHONPATH"] = before
+
+
+@pytest.fixture(scope="module")
+def chromium() -> Iterator[Any]:
+    """One browser for a file: while it is open its event loop runs in this thread, where another file's tests start their own."""
+    with browser.launched() as running:
+        yield running
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:

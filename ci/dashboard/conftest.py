@@ -7,7 +7,6 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
-import browser
 import pytest
 from dashboard_stage import Served, Stage
 
@@ -35,10 +34,3 @@ def serve(memory_folder: Path) -> Iterator[Callable[..., Served]]:
             return made
 
         yield make
-
-
-@pytest.fixture(scope="module")
-def chromium() -> Iterator[Any]:
-    """One chromium for a module."""
-    with browser.launched() as launched:
-        yield launched

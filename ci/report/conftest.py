@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
-import browser
 import pytest
 from report import fake
 
@@ -34,10 +31,3 @@ def month_folder(month: Run, tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("month")
     write_run(folder, month, fake.publish)
     return folder
-
-
-@pytest.fixture(scope="session")
-def chromium() -> Iterator[Any]:
-    """One browser for all tests of the session."""
-    with browser.launched() as running:
-        yield running
