@@ -34,6 +34,13 @@ def memory_folder(tmp_path: Path) -> Iterator[Path]:
         yield Path(folder)
 
 
+@pytest.fixture
+def short_folder() -> Iterator[Path]:
+    """A folder with a short path, for a supervisor's socket: the system allows about a hundred bytes, and ``tmp_path`` may use most."""
+    with TemporaryDirectory(prefix="dolphin-test-", ignore_cleanup_errors=True) as folder:
+        yield Path(folder)
+
+
 @pytest.fixture(scope="session")
 def importable() -> Iterator[None]:
     """Children of the tests import this checkout and the helpers beside the tests."""

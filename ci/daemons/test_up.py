@@ -210,10 +210,10 @@ def test_down_leaves_no_process_socket_or_port(deployment):
     assert status_of(deployment.state, deployment.settings).rows == []
 
 
-def test_a_frozen_supervisor_does_not_stop_down(importable, tmp_path, monkeypatch):
+def test_a_frozen_supervisor_does_not_stop_down(importable, short_folder, monkeypatch):
     monkeypatch.setattr("flows.supervisor.CALL_S", 0.5)
-    state = StateFolder(tmp_path).made()
-    supervisor = Supervisor(tmp_path)
+    state = StateFolder(short_folder).made()
+    supervisor = Supervisor(short_folder)
     state.settings.write_text("")
     supervisor.launch((), SupervisionConfig())
     until(lambda: supervisor.alive)
@@ -222,24 +222,24 @@ def test_a_frozen_supervisor_does_not_stop_down(importable, tmp_path, monkeypatc
     forced = down(state, Settings(supervision=SupervisionConfig(stop_timeout_s=1)))
     assert pid in forced
     assert not is_process(pid)
-    assert ours(tmp_path) == []
+    assert ours(short_folder) == []
 
 
-def test_a_service_that_never_becomes_healthy_fails_up_and_nothing_is_left(importable, tmp_path):
-    plan = plan_in(tmp_path, crash_limit=0)
+def test_a_service_that_never_becomes_healthy_fails_up_and_nothing_is_left(importable, short_folder):
+    plan = plan_in(short_folder, crash_limit=0)
     plan.state.made()
-    (tmp_path / "crash-toy_b").touch()
+    (short_folder / "crash-toy_b").touch()
     with pytest.raises(DolphinError) as told:
         up(plan, print)
     if isinstance(told.value, MissingDependency):
         pytest.skip(str(told.value))
     assert re.search("toy_b keeps crashing: .*crash on demand", str(told.value))
-    assert ours(tmp_path) == []
+    assert ours(short_folder) == []
     assert not listens(plan.settings.grid.port)
 
 
-def test_a_port_in_use_is_refused_before_anything_starts(tmp_path):
-    plan = plan_in(tmp_path)
+def test_a_port_in_use_is_refused_before_anything_starts(short_folder):
+    plan = plan_in(short_folder)
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", plan.settings.grid.port))
         taken.listen()
@@ -248,35 +248,35 @@ def test_a_port_in_use_is_refused_before_anything_starts(tmp_path):
     if isinstance(told.value, MissingDependency):
         pytest.skip(str(told.value))
     assert f"127.0.0.1:{plan.settings.grid.port} is taken" in str(told.value)
-    assert not (tmp_path / "supervisor.conf").exists()
+    assert not (short_folder / "supervisor.conf").exists()
 
 
-def test_without_java_up_says_what_to_install(tmp_path, monkeypatch):
-    monkeypatch.setenv("PATH", str(tmp_path))
+def test_without_java_up_says_what_to_install(short_folder, monkeypatch):
+    monkeypatch.setenv("PATH", str(short_folder))
     with pytest.raises(MissingDependency, match="no java on the PATH: install openjdk-17-jre-headless"):
-        up(plan_in(tmp_path), print)
-    assert ours(tmp_path) == []
+        up(plan_in(short_folder), print)
+    assert ours(short_folder) == []
 
 
-def test_down_of_a_folder_that_names_foreign_pids_signals_nobody(tmp_path, sleeper):
-    state = StateFolder(tmp_path).made()
-    (tmp_path / "supervisor.pid").write_text(str(sleeper.pid))
+def test_down_of_a_folder_that_names_foreign_pids_signals_nobody(short_folder, sleeper):
+    state = StateFolder(short_folder).made()
+    (short_folder / "supervisor.pid").write_text(str(sleeper.pid))
     (state.processes / "trader.json").write_text(json.dumps({"pid": sleeper.pid, "metrics_port": 1}))
     assert down(state, Settings()) == []
     assert sleeper.poll() is None
 
 
-def test_only_the_exact_mark_of_our_user_makes_a_process_ours(tmp_path, sleeper):
+def test_only_the_exact_mark_of_our_user_makes_a_process_ours(short_folder, sleeper):
     environ = {"PATH": os.environ["PATH"]}
-    near = [subprocess.Popen(["sleep", "60"], env=environ | {MARK: f"{tmp_path}{more}"}) for more in ("x", "/deeper")]
-    named = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)", f"{MARK}={tmp_path}"], env=environ)
+    near = [subprocess.Popen(["sleep", "60"], env=environ | {MARK: f"{short_folder}{more}"}) for more in ("x", "/deeper")]
+    named = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)", f"{MARK}={short_folder}"], env=environ)
     child = "import subprocess; subprocess.run(['sleep', '60'])"
-    mine = subprocess.Popen([sys.executable, "-c", child], env=environ | marked(tmp_path))
+    mine = subprocess.Popen([sys.executable, "-c", child], env=environ | marked(short_folder))
     try:
-        until(lambda: len(ours(tmp_path)) == 2)
-        assert mine.pid in end(tmp_path, 0.5)
+        until(lambda: len(ours(short_folder)) == 2)
+        assert mine.pid in end(short_folder, 0.5)
         mine.wait(5)
-        assert ours(tmp_path) == []
+        assert ours(short_folder) == []
         assert all(process.poll() is None for process in (*near, named, sleeper))
     finally:
         for process in (*near, named, mine):
@@ -284,11 +284,11 @@ def test_only_the_exact_mark_of_our_user_makes_a_process_ours(tmp_path, sleeper)
             process.wait()
 
 
-def test_what_ignores_sigterm_is_killed(tmp_path):
+def test_what_ignores_sigterm_is_killed(short_folder):
     code = "import signal, time; signal.signal(signal.SIGTERM, signal.SIG_IGN); print(flush=True); time.sleep(60)"
-    with subprocess.Popen([sys.executable, "-c", code], env=dict(os.environ) | marked(tmp_path), stdout=subprocess.PIPE) as stubborn:
+    with subprocess.Popen([sys.executable, "-c", code], env=dict(os.environ) | marked(short_folder), stdout=subprocess.PIPE) as stubborn:
         stubborn.stdout.readline()
-        assert end(tmp_path, 0.3) == [stubborn.pid]
+        assert end(short_folder, 0.3) == [stubborn.pid]
         assert stubborn.wait(5) == -signal.SIGKILL
 
 
@@ -298,9 +298,9 @@ def test_a_state_folder_whose_name_the_configuration_cannot_hold_is_refused(name
         supervisor_config((), Path("/x") / name, SupervisionConfig())
 
 
-def test_a_state_folder_too_deep_for_a_socket_is_refused(tmp_path):
+def test_a_state_folder_too_deep_for_a_socket_is_refused(short_folder):
     with pytest.raises(ConfigError, match=r"too long a path for a socket .* set paths\.state"):
-        Supervisor(tmp_path / ("deep" * 30))
+        Supervisor(short_folder / ("deep" * 30))
 
 
 def test_a_status_without_processes_is_not_healthy():

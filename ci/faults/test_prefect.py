@@ -21,9 +21,9 @@ pytestmark = pytest.mark.faults
 
 
 @pytest.fixture
-def trading(importable: None, tmp_path: Path) -> Iterator[tuple[PrefectStage, str]]:
+def trading(importable: None, short_folder: Path) -> Iterator[tuple[PrefectStage, str]]:
     """A lane that a run trades."""
-    stage = PrefectStage(tmp_path, write_market(tmp_path / "market", 1440, 1440), speed=300.0, on_stop="hold")
+    stage = PrefectStage(short_folder, write_market(short_folder / "market", 1440, 1440), speed=300.0, on_stop="hold")
     try:
         stage.state.made()
         stage.start_server()

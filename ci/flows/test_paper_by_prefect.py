@@ -19,9 +19,9 @@ pytest.importorskip("prefect", reason="Prefect is not installed: pip install 'do
 
 
 @pytest.fixture
-def stage(importable: None, tmp_path: Path) -> Iterator[PrefectStage]:
+def stage(importable: None, short_folder: Path) -> Iterator[PrefectStage]:
     """Server and deployments up; the lane's processes wait for a session."""
-    made = PrefectStage(tmp_path, write_market(tmp_path / "market", 1440, 1440), speed=600.0, on_stop="flatten")
+    made = PrefectStage(short_folder, write_market(short_folder / "market", 1440, 1440), speed=600.0, on_stop="flatten")
     try:
         made.state.made()
         made.start_server()

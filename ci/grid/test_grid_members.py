@@ -154,12 +154,18 @@ def test_a_member_killed_and_restarted_empty_leaves_nothing_known(cluster):
         grid.close()
 
 
+def stopped(pid: int) -> bool:
+    """Every thread of the process is: one that still ran would answer."""
+    return all(task.read_text().rsplit(")", 1)[1].split()[0] == "T" for task in Path("/proc").glob(f"{pid}/task/*/stat"))
+
+
 def test_a_frozen_member_gets_bounded_answers_and_is_used_again_when_it_goes_on(cluster):
     grid = quick(cluster, call_timeout_s=1.0)
     pid = cluster.members[0].pid
     try:
         grid.put("M", "k", GOOD)
         os.kill(pid, signal.SIGSTOP)
+        until(lambda: stopped(pid))
         for call in (lambda: grid.get("M", "k"), lambda: grid.put("M", "k", GOOD), lambda: grid.entries("NEW")):
             began = time.monotonic()
             with pytest.raises(MissingDependency, match="grid test-"):
