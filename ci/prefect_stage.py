@@ -134,7 +134,7 @@ class PrefectStage:
 
     def held(self) -> dict[str, float]:
         """What the lane's venue holds."""
-        return held_of(self.state, "BLUE")
+        return held_of(self.state, self.settings, "BLUE")
 
     def pid(self) -> int:
         return self.supervisor.processes()["trader"].pid

@@ -71,7 +71,7 @@ class TraderService(Service):
 
     @classmethod
     def writer(cls, settings: Settings, lane: str = "") -> str:
-        return f"trader_{(lane or settings.paper.names[0]).lower()}"
+        return settings.lane_journal(lane or settings.paper.names[0])
 
     def start(self) -> None:
         """Come back to where the journal ends, and follow the grid."""
@@ -184,11 +184,6 @@ class TraderService(Service):
 
 class PaperTrader(TraderService):
     """One lane with orders: decisions go through a Nautilus node to a simulated venue, or to an exchange, when every gate holds."""
-
-    @classmethod
-    def writer(cls, settings: Settings, lane: str = "") -> str:
-        name = super().writer(settings, lane)
-        return name if settings.live.mode == "paper" else name.replace("trader_", "live_")
 
     def made_venue(self, name: str) -> Venue:
         if self.context.settings.live.mode == "live":

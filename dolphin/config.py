@@ -187,6 +187,10 @@ class Settings(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
         engine = msgspec.structs.replace(self.engine, start_capital=self.paper.capital(lane) or self.engine.start_capital)
         return msgspec.structs.replace(self, engine=engine)
 
+    def lane_journal(self, lane: str) -> str:
+        """Writer of a lane's journal. A live lane has one of its own: paper and live never continue each other."""
+        return f"{'trader' if self.live.mode == 'paper' else 'live'}_{lane.lower()}"
+
 
 class LoadedConfig(Struct, frozen=True, kw_only=True):
     """Effective settings, and for each dotted name its origin: default, file, environment or flag."""

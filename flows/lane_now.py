@@ -6,6 +6,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from dolphin.config import Settings
 from dolphin.errors import DolphinError
 from dolphin.storage.journal import JournalReader, Kind, journal_path
 
@@ -14,12 +15,14 @@ __all__ = ["LaneNow", "lane_now"]
 
 @dataclass(frozen=True, slots=True)
 class LaneNow:
-    """After its newest bar, whose close is ``ts_ms``. ``equity`` and ``peak``: honest, marked, USDT; ``position``: as entered, or None.
+    """After its newest bar, whose close is ``ts_ms``. ``equity`` and ``peak``: honest, marked, USDT; ``position``: as entered, or None;
+    ``live``: with real orders.
 
     ``refusals``: why the bar entered nothing; ``blocks``: what of that is a doubt about the deployment and not the market.
     """
 
     lane: str
+    live: bool
     ts_ms: int
     equity: float
     peak: float
@@ -33,9 +36,9 @@ class LaneNow:
         return asdict(self)
 
 
-def lane_now(journals: Path, lane: str, longest: int) -> LaneNow | None:
-    """Of lane BLUE or GREEN; None before its first bar. ``longest``: bars that a position is held at most."""
-    path = journal_path(journals, f"trader_{lane.lower()}")
+def lane_now(journals: Path, settings: Settings, lane: str) -> LaneNow | None:
+    """Of lane BLUE or GREEN, on paper or live as ``settings`` say; None before its first bar."""
+    path, longest = journal_path(journals, settings.lane_journal(lane)), settings.engine.max_hold_bars
     try:
         with JournalReader(path) as journal:
             bars, trades = journal.tail(longest + 2, Kind.BAR), sum(1 for _ in journal.records(Kind.TRADE))
@@ -48,6 +51,6 @@ def lane_now(journals: Path, lane: str, longest: int) -> LaneNow | None:
     is_open = entered is not None and (closed is None or closed.seq < entered.seq)
     last = bars[-1].payload
     return LaneNow(
-        lane, bars[-1].ts_ms, last["equity"], last["peak"], trades, entered.payload["entry"] if is_open and entered else None,
-        list(last["refusals"]), list(last["told"]["blocks"]),
+        lane, settings.live.mode == "live", bars[-1].ts_ms, last["equity"], last["peak"], trades,
+        entered.payload["entry"] if is_open and entered else None, list(last["refusals"]), list(last["told"]["blocks"]),
     )  # fmt: skip

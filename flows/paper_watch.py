@@ -70,6 +70,7 @@ class LaneWatch:
         grid = msgspec.structs.replace(settings.grid, kind="hazelcast", call_timeout_s=2.0)
         self._grid = HazelcastGrid(grid, "dolphin-paper", wait=False)
         self._seq, self._scan, self._grown = -1, -1, time.monotonic()
+        self._writer = settings.lane_journal(lane)
         self._days = self._head(self._writer)
 
     def look(self) -> LaneHealth:
@@ -111,10 +112,6 @@ class LaneWatch:
         """Leave the grid."""
         self._grid.close()
 
-    @property
-    def _writer(self) -> str:
-        return f"trader_{self.lane.lower()}"
-
     def _path(self, writer: str) -> Any:
         return journal_path(self._state.journals, writer)
 
@@ -136,7 +133,7 @@ class LaneWatch:
 
 def lane_words(state: StateFolder, settings: Settings, lane: str) -> tuple[str, dict[str, Any]]:
     """Where a lane stands, in one line and as facts, from its journal. What it holds is what the venue has filled."""
-    now, held = lane_now(state.journals, lane, settings.engine.max_hold_bars), held_of(state, lane)
+    now, held = lane_now(state.journals, settings, lane), held_of(state, settings, lane)
     if now is None:
         return f"{lane}: no bar yet", {"lane": lane, "bars": False, "held": held}
     holding = ", ".join(f"{quantity:+g} {symbol}" for symbol, quantity in held.items())
@@ -144,12 +141,12 @@ def lane_words(state: StateFolder, settings: Settings, lane: str) -> tuple[str, 
     return words, {**now.to_dict(), "held": held}
 
 
-def held_of(state: StateFolder, lane: str) -> dict[str, float]:
+def held_of(state: StateFolder, settings: Settings, lane: str) -> dict[str, float]:
     """Net quantity by symbol of all fills in a lane's journal: long above 0, short below."""
     net: dict[str, float] = {}
     turned: dict[str, float] = {}
     try:
-        with JournalReader(journal_path(state.journals, f"trader_{lane.lower()}")) as journal:
+        with JournalReader(journal_path(state.journals, settings.lane_journal(lane))) as journal:
             for record in journal.records(Kind.ORDER_EVENT):
                 if record.payload["event"] == "filled":
                     symbol, quantity = record.payload["symbol"], record.payload["quantity"]

@@ -116,7 +116,7 @@ def status_of(state: StateFolder, settings: Settings) -> Status:
     left = [] if pid else ours(state.root)
     market = _market(clock)
     ended = replay is not None and market >= _end_ms(replay.last_date)
-    lane, *more = (lane_now(state.journals, name, settings.engine.max_hold_bars) for name in settings.paper.names)
+    lane, *more = (lane_now(state.journals, settings, name) for name in settings.paper.names)
     speed, others = 0.0 if clock is None else clock.speed, tuple(other for other in more if other is not None)
     return Status(pid, rows, left, posture, state.kill.exists(), market, lag, ended, speed, lane, others, replay is None, feed)
 

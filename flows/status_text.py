@@ -46,7 +46,8 @@ def _lane(lane: LaneNow | None) -> list[str]:
     if lane is None:
         return ["lane         no bar yet"]
     lost = 1.0 - max(lane.equity, 0.0) / lane.peak
-    head = f"lane {lane.lane:<7} equity {lane.equity:,.2f} USDT, {lost:.2%} below its peak; {lane.trades} trades closed"
+    name = f"{lane.lane} LIVE" if lane.live else lane.lane
+    head = f"lane {name:<7} equity {lane.equity:,.2f} USDT, {lost:.2%} below its peak; {lane.trades} trades closed"
     held = lane.position
     if held is not None:
         side = "short" if held["direction"] < 0 else "long"

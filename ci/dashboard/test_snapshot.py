@@ -12,7 +12,7 @@ from dashboard_stage import MINUTE, SECRET, Stage
 from lane_worlds import deployed, replay_of, settings_of, write_market
 
 from dolphin.config import to_toml
-from dolphin.deployment import GridConfig
+from dolphin.deployment import GridConfig, LiveConfig
 from dolphin.engine.survival import combine
 from dolphin.grid.embedded import EmbeddedGrid
 from dolphin.grid.maps import FEATURES, PostureRecord
@@ -384,6 +384,18 @@ def test_the_venue_is_shown_where_the_lane_publishes_it(stage: Stage):
     stage.wall_ms += 1_000
     stage.say_lane(account=1.0, position={"unrealised": "much"}, last_fill={"side": {"a": 1}})
     assert stage.read().lanes[0].venue.unrealised == 0.0
+
+
+def test_when_the_deployment_goes_live_its_live_lane_is_shown_and_not_the_one_on_paper(stage: Stage):
+    """The lane on paper has a journal, the live one none yet: unknown, and not the equity of the other."""
+    stage.well()
+    paper = stage.read().lanes[0]
+    stage.state.settings.write_text(to_toml(msgspec.structs.replace(stage.settings, live=LiveConfig(mode="live"))))
+    live = stage.read().lanes[0]
+    assert (paper.live, live.live) == (False, True)
+    assert (paper.equity is None, live.equity, live.bar) == (False, None, None)
+    stage.write("live_blue", Entry(Kind.SAFE_MODE, {"engaged": True, "reason": "unknown order", "by": "lane"}, stage.market_ms))
+    assert "Lane BLUE is in SAFE MODE: unknown order" in texts(stage.read())
 
 
 def test_orders_that_came_to_nothing_are_counted_for_the_day(stage: Stage):

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from dolphin.config import PathsConfig, Settings
+from dolphin.deployment import LiveConfig
 from dolphin.errors import Unavailable
 from dolphin.storage.journal import Entry, Journal, Kind, journal_path
 from dolphin.storage.journal_records import FIELDS
@@ -78,17 +79,29 @@ def record_of(kind, ts_ms, **values):
 
 
 def test_a_lane_is_told_from_its_journal_flat_open_and_flat_again(tmp_path):
-    assert lane_now(tmp_path, "BLUE", 120) is None
+    assert lane_now(tmp_path, Settings(), "BLUE") is None
     entry = {"asset": "SOLUSDT", "direction": -1, "entry_ts": DAY_2, "notional": 3420.0, "leverage": 1.45}
     with Journal.open(journal_path(tmp_path, "trader_blue"), "trader_blue") as journal:
         journal.append_many([bar(["HALTED"], blocks=["ACB_UNKNOWN"])])
-        found = lane_now(tmp_path, "BLUE", 120)
+        found = lane_now(tmp_path, Settings(), "BLUE")
         assert (found.position, found.trades, found.refusals, found.blocks) == (None, 0, ["HALTED"], ["ACB_UNKNOWN"])
         journal.append_many([bar(entry=entry)])
-        assert lane_now(tmp_path, "BLUE", 120).position == entry
+        assert lane_now(tmp_path, Settings(), "BLUE").position == entry
         journal.append_many([record_of(Kind.TRADE, DAY_2), bar(["NO_SIGNAL"])])
-        found = lane_now(tmp_path, "BLUE", 120)
+        found = lane_now(tmp_path, Settings(), "BLUE")
         assert (found.position, found.trades, found.equity) == (None, 1, 24_900.0)
+
+
+def test_a_live_lane_is_told_from_its_own_journal_and_is_called_live(tmp_path):
+    live = Settings(live=LiveConfig(mode="live"))
+    with Journal.open(journal_path(tmp_path, "trader_blue"), "trader_blue") as journal:
+        journal.append_many([bar(["HALTED"])])
+    assert lane_now(tmp_path, live, "BLUE") is None
+    with Journal.open(journal_path(tmp_path, "live_blue"), "live_blue") as journal:
+        journal.append_many([bar(["NO_SIGNAL"])])
+    assert lane_now(tmp_path, live, "BLUE").refusals == ["NO_SIGNAL"]
+    assert any(line.startswith("lane BLUE LIVE ") for line in shown(lane_now(tmp_path, live, "BLUE")))
+    assert any(line.startswith("lane BLUE   ") for line in shown(lane_now(tmp_path, Settings(), "BLUE")))
 
 
 def shown(lane=None, posture=None, *, kill=False, ended=False):
@@ -98,7 +111,7 @@ def shown(lane=None, posture=None, *, kill=False, ended=False):
 def test_status_fits_100_columns_and_says_why_nothing_is_entered(tmp_path):
     with Journal.open(journal_path(tmp_path, "trader_blue"), "trader_blue") as journal:
         journal.append_many([bar(["HALTED"], blocks=["POSTURE_STALE", "ACB_UNKNOWN", "FOREWARNER_UNKNOWN"])])
-    lines = shown(lane_now(tmp_path, "BLUE", 120), {**POSTURE, "record": SAFETY}, kill=True)
+    lines = shown(lane_now(tmp_path, Settings(), "BLUE"), {**POSTURE, "record": SAFETY}, kill=True)
     assert max(map(len, lines)) <= 100
     text = "\n".join(lines)
     for words in (*REASONS, "Rm 0.123, target 0.900", "0.40% below its peak", "HALTED; POSTURE_STALE", "ENGAGED", "600 times"):

@@ -13,7 +13,7 @@ from dolphin.config import EngineConfig, Settings
 from dolphin.kernels.exits import price_move_nb
 from dolphin.report.decimate import decimate, rounded
 from dolphin.report.notes import EXITS
-from dolphin.storage.journal import Kind, Record, journal_path
+from dolphin.storage.journal import Kind, Record
 from dolphin.types import LANES
 from flows.dashboard.follow import Clean, JournalFollower
 from flows.dashboard.refusals import RefusalCounts
@@ -101,9 +101,9 @@ class _Safe(msgspec.Struct):
 class LaneFollower:
     """``look`` once a pass; the rest says what is known then. None: unknown."""
 
-    def __init__(self, journals: Path, lane: str, clean: Clean) -> None:
-        self.lane, self.direction, self._clean = lane, LANES[lane], clean
-        self._journal = JournalFollower(journal_path(journals, f"trader_{lane.lower()}"), HISTORY)
+    def __init__(self, path: Path, lane: str, clean: Clean, *, live: bool) -> None:
+        self.lane, self.live, self.direction, self._clean = lane, live, LANES[lane], clean
+        self._journal = JournalFollower(path, HISTORY)
         self._forget()
 
     @property

@@ -68,7 +68,7 @@ class SnapshotReader:
         self._processes = ProcessFollower(state)
         self._posture = PostureFollower(state.journals, clean)
         self._feed = FeedFollower(state.journals, clean)
-        self._lanes = [LaneFollower(state.journals, lane, clean) for lane in LANES]
+        self._lanes = self._lane_followers()
         self._control = JournalFollower(journal_path(state.journals, CONTROL), CONTROL_HISTORY)
         self._orders: list[AlertView] = []
         self._logs = LogFollower(state.logs, clean)
@@ -130,12 +130,22 @@ class SnapshotReader:
             written = 0
         if written == self._written:
             return
-        self._written = written
+        self._written, mode = written, self._settings.live.mode
         self._unreadable = ""
         try:
             self._settings = load(self._state.settings).settings if written else self._given
         except DolphinError as error:
             self._unreadable = self._clean(str(error))
+
+        if self._settings.live.mode != mode:
+            for lane in self._lanes:
+                lane.close()
+            self._lanes = self._lane_followers()
+
+    def _lane_followers(self) -> list[LaneFollower]:
+        live = self._settings.live.mode == "live"
+        paths = {lane: journal_path(self._state.journals, self._settings.lane_journal(lane)) for lane in LANES}
+        return [LaneFollower(path, lane, self._clean, live=live) for lane, path in paths.items()]
 
     def _followed(self) -> GridFollower:
         config = msgspec.structs.replace(self._settings.grid, kind="hazelcast")
@@ -202,6 +212,7 @@ class SnapshotReader:
         known = next((row for row in features if row.name == f"lane_{lane.lane}"), None)
         return LaneView(
             lane=lane.lane,
+            live=lane.live,
             direction=lane.direction,
             configured=lane.lane in self._settings.paper.names,
             problem=self._clean(lane.problem),

@@ -196,7 +196,8 @@ class Curve(Struct, frozen=True, kw_only=True):
 
 
 class LaneView(Struct, frozen=True, kw_only=True):
-    """A lane from its journal and from the grid. ``problem``: why its journal cannot be read, empty when it can.
+    """A lane from its journal and from the grid. ``live``: with real orders, not on paper. ``problem``: why its journal
+    cannot be read, empty when it can.
 
     ``equity`` and ``peak``: honest ledger with the open position marked; ``capital``, ``honest_capital``: of closed trades; ``day_pnl``: of
     ``equity`` since the day began; ``posture``, ``blocks``, ``refusals``: of the newest bar; ``rejected``: orders that the venue refused on
@@ -204,6 +205,7 @@ class LaneView(Struct, frozen=True, kw_only=True):
     """
 
     lane: str
+    live: bool
     direction: int
     configured: bool
     problem: str

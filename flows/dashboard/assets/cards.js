@@ -205,7 +205,7 @@ function drawLane(lane) {
     el(
       "div",
       { class: "head" },
-      el("h3", null, `${lane.lane}`, el("small", null, side(lane.direction) + (lane.configured ? "" : ", not configured now"))),
+      el("h3", null, `${lane.lane}`, el("small", null, (lane.live ? "LIVE, " : "") + side(lane.direction) + (lane.configured ? "" : ", not configured now"))),
       el("span", null, known(lane.bar) ? [`bar ${lane.bar} of ${lane.date}, `, age(lane.bar_market_ms, { limit: now.market.ended ? null : limit, market: true })] : "no bar yet"),
     ),
     lane.problem ? el("p", { class: "loss" }, "\u2715 journal: " + lane.problem) : null,

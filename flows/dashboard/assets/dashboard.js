@@ -63,7 +63,7 @@ function drawHead() {
   const lanes = now.lanes.map((lane) => {
     const q = lane.position,
       what = q ? `${side(q.direction)} ${q.asset}` : "flat";
-    return `${lane.lane} ${what}, ${known(lane.day_pnl) ? num(lane.day_pnl, 2, true) + " USDT today" : "day unknown"}`;
+    return `${lane.live ? "LIVE " : ""}${lane.lane} ${what}, ${known(lane.day_pnl) ? num(lane.day_pnl, 2, true) + " USDT today" : "day unknown"}`;
   });
   byId("facts").replaceChildren(posture(now.posture.posture), ...lanes.map((text) => " \u00b7 " + text), now.kill.engaged === false ? "" : " \u00b7 KILL SWITCH ENGAGED");
   byId("concerns").replaceChildren(
