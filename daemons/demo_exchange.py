@@ -23,6 +23,7 @@ from daemons.exchange.signing import DEMO_KEY, DEMO_SECRET, Credentials
 from daemons.exchange.sources import kline_bars, synthetic_bars
 from daemons.exchange.tape import Bars
 from dolphin.errors import ConfigError, DolphinError
+from dolphin.storage.market_clock import MarketClock, read_market_clock
 from dolphin.storage.replay import Replay
 from dolphin.storage.schema import date_of, day_start, is_date
 from dolphin.synthetic.market import SyntheticMarket
@@ -57,6 +58,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--days", type=int, default=2, help="days that are played; then the market ends")
     parser.add_argument("--speed", type=float, default=1.0, help="market seconds in one of ours")
+    parser.add_argument("--clock", type=Path, help="market clock of a state folder: the market goes on where an exchange that died had it")
     parser.add_argument("--host", default="127.0.0.1", help="a loopback address")
     parser.add_argument("--port", type=int, default=0, help="0: a free one")
     parser.add_argument("--book-ms", type=int, default=500, help="between two books of a symbol, ms of the market")
@@ -83,10 +85,10 @@ async def _serve(asked: argparse.Namespace) -> None:
     clock = RealClock()
     first = date_of(clock.wall_ms() if start < 0 else start)
     last = date_of(int(bars.ts[-1]))
-    replay = Replay(
-        folder=str(asked.klines or ""), first_date=first, last_date=last, start_ms=clock.wall_ms() if start < 0 else start,
-        started_monotonic=clock.monotonic(), speed=asked.speed,
-    )  # fmt: skip
+    begun = MarketClock(start_ms=clock.wall_ms() if start < 0 else start, started_monotonic=clock.monotonic(), speed=asked.speed)
+    if asked.clock:
+        begun = _kept_clock(asked.clock, begun)
+    replay = Replay(folder=str(asked.klines or ""), first_date=first, last_date=last, **msgspec.structs.asdict(begun))
     exchange = DemoExchange(bars, RealClock(replay), options, faults, key)
     try:
         address = await exchange.start(asked.host, asked.port)
@@ -99,6 +101,16 @@ async def _serve(asked: argparse.Namespace) -> None:
             task.result()
     finally:
         await exchange.stop()
+
+
+def _kept_clock(path: Path, begun: MarketClock) -> MarketClock:
+    """Raises ``ConfigError`` when there is none, or when it is of another boot or day than ``begun``."""
+    kept = read_market_clock(path)
+    if kept is None:
+        raise ConfigError(f"--clock {path}: no market clock there; `dolphin up` writes clock.json into its state folder")
+    if kept.start_ms != begun.start_ms or kept.started_monotonic > begun.started_monotonic:
+        raise ConfigError(f"--clock {path}: is of another market (--date {date_of(kept.start_ms)}), or of before this machine's start")
+    return kept
 
 
 def _greeting(address: str, exchange: DemoExchange, as_json: bool) -> str:

@@ -23,6 +23,9 @@ def demo_exchange(
     date: Annotated[str, typer.Option(metavar="YYYY-MM-DD[THH:MM]", help="UTC start, or now; default: the first day with history.")] = "",
     days: Annotated[int, typer.Option(min=1, max=400, help="Days that are played; then the market ends.")] = 2,
     speed: Annotated[float, typer.Option(help="Market seconds in one of ours.")] = 1.0,
+    clock: Annotated[
+        Path | None, typer.Option(help="Market clock of a state folder: the market goes on where an exchange that died had it.")
+    ] = None,
     port: Annotated[int, typer.Option(min=0, max=65_535, help="Port on 127.0.0.1; 0: a free one.")] = 0,
     book_ms: Annotated[int, typer.Option("--book-ms", "--books", min=1, help="Between two books of a symbol, ms of the market.")] = 500,
     weight: Annotated[int, typer.Option(min=1, help="Request weight a minute.")] = 2_400,
@@ -37,7 +40,7 @@ def demo_exchange(
     given = {
         "--klines": klines, "--symbols": symbols, "--reserve": reserve, "--bar-seconds": bar_seconds, "--date": date or None,
         "--days": days, "--speed": speed, "--port": port, "--book-ms": book_ms, "--weight": weight, "--seed": seed, "--faults": faults,
-        "--record": record, "--balance": balance,
+        "--record": record, "--clock": clock, "--balance": balance,
     }  # fmt: skip
     options = [text for name, value in given.items() if value is not None for text in (name, str(value))]
     sys.stdout.flush()

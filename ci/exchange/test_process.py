@@ -19,8 +19,10 @@ import pytest
 from typer.testing import CliRunner
 
 from daemons.demo_exchange import main
+from dolphin.storage.market_clock import MarketClock, write_market_clock
 from dolphin.synthetic.market import SyntheticMarket
 from flows.cli import app
+from flows.demo_clock import market_clock
 
 COMMAND = [sys.executable, "-m", "flows.cli", "demo-exchange"]
 
@@ -136,3 +138,29 @@ def test_a_market_of_now_runs_on_the_wall_clock(importable):
         rows = fetched(told["url"] + "/fapi/v1/klines?symbol=BTCUSDT&interval=1m&limit=1000")
         assert len(rows) > 990
         assert abs(rows[-1][0] - time.time() * 1000) < 130_000
+
+
+def test_killed_and_started_again_on_the_kept_clock_the_market_goes_on(importable, tmp_path):
+    """Same trades by number, and no second is told twice."""
+    path = tmp_path / "clock.json"
+    with started("--symbols", "3", "--speed", "60", "--date", "2025-01-02T06:00") as (process, told):
+        write_market_clock(path, market_clock(told["url"]))
+        time.sleep(1.5)
+        before = fetched(told["url"] + "/demo/trades?from=0")["trades"]
+        process.kill()
+        process.wait(20)
+    with started("--symbols", "3", "--date", "2025-01-02T06:00", "--clock", str(path)) as (_, again):
+        assert {name: again[name] for name in ("start_ms", "speed")} == {"start_ms": told["start_ms"], "speed": 60.0}
+        assert fetched(again["url"] + "/demo/clock")["market_ms"] > before[-1][4]
+        after = fetched(again["url"] + f"/demo/trades?from=0&to={before[-1][4]}")["trades"]
+    assert len(before) > 20
+    assert after == before
+
+
+def test_a_kept_clock_of_another_market_is_refused(capsys, tmp_path):
+    write_market_clock(tmp_path / "clock.json", MarketClock(start_ms=0, started_monotonic=0.0, speed=1.0))
+    for path, words in (("clock.json", "is of another market"), ("none.json", "no market clock there")):
+        with pytest.raises(SystemExit) as ended:
+            main(["--symbols", "3", "--clock", str(tmp_path / path)])
+        assert ended.value.code == 2
+        assert words in capsys.readouterr().err
