@@ -17,7 +17,7 @@ from dolphin.storage.journal import Kind
 from dolphin.storage.journal_records import canonical
 from flows.journal import verdicts
 
-__all__ = ["broken_laws", "disturbed"]
+__all__ = ["JOURNAL_LAWS", "broken_laws", "disturbed"]
 
 PROPAGATED_S = 1.5
 WINDOW_MS = 55_000
@@ -143,4 +143,6 @@ def _same_trades(run: Evidence, reference: Evidence) -> list[str]:
     return [] if ours == theirs[: len(ours)] else [f"{len(ours)} trades, and not those of the undisturbed run"]
 
 
-LAWS = (_days_once, _decisions_again, _bars_all, _entries_allowed, _entries_seen, _recovery_bounded, _postures_in_order, _alerts_once)
+JOURNAL_LAWS = (_days_once, _decisions_again, _bars_all, _postures_in_order)
+"""Of any deployment; the others know that of the fault matrix."""
+LAWS = (*JOURNAL_LAWS, _entries_allowed, _entries_seen, _recovery_bounded, _alerts_once)

@@ -38,12 +38,14 @@ class Exchange:
         self.down = self.rest_down = False
         self.offset_ms = 0
         self.delisted: dict[str, int] = {}
+        self.listed: dict[str, int] = {}
         self.swallow: Callable[[str, Trade], bool] = lambda symbol, trade: False
         self.twice = self.shuffled = False
 
     def between(self, symbol: str, first_ms: int, end_ms: int) -> list[Trade]:
         """Trades stamped in ``[first_ms, end_ms)`` while the symbol was listed."""
         stamps, end_ms = self.stamps[symbol], min(end_ms, self.delisted.get(symbol, end_ms))
+        first_ms = max(first_ms, self.listed.get(symbol, first_ms))
         return self.tapes[symbol][bisect_left(stamps, first_ms) : bisect_left(stamps, end_ms)]
 
     def klines(self, symbol: str, first_ms: int, last_ms: int, bar_ms: int) -> dict[int, Bar]:
@@ -112,7 +114,8 @@ class ScriptedFeed(TradeFeed):
     def _answer(self, ask: Any, now: int) -> Any:
         exchange = self._exchange
         if isinstance(ask, AskMarkets):
-            return Listed({symbol: symbol not in exchange.delisted or exchange.delisted[symbol] > now for symbol in exchange.symbols})
+            there = [symbol for symbol in exchange.symbols if exchange.listed.get(symbol, now) <= now]
+            return Listed({symbol: symbol not in exchange.delisted or exchange.delisted[symbol] > now for symbol in there})
         if isinstance(ask, AskBars):
             return Answer(ask, exchange.klines(ask.symbol, ask.first_ms, ask.last_ms, self._bar_ms))
         assert isinstance(ask, AskTrades)

@@ -280,6 +280,28 @@ def test_a_minute_scanner_killed_around_midnight_comes_back_with_the_same_record
     assert files[0] == files[1]
 
 
+def test_at_midnight_the_universe_takes_up_what_was_listed_and_lets_go_of_what_was_delisted(world_of, two_days):
+    """During the day the symbol that left has no price and the new one no column; both days' rows are the tapes'."""
+    gone, new = NAMES[5], NAMES[11]
+    exchange = Exchange(NAMES, MIDNIGHT, 0.0)
+    exchange.tapes, exchange.stamps = two_days.tapes, two_days.stamps
+    exchange.delisted, exchange.listed = {gone: MIDNIGHT - 420_000}, {new: MIDNIGHT - 300_000}
+    world = live_world(world_of, MIDNIGHT - 600_000, bar_seconds=60)
+    service = start_live(world, exchange)
+    world.run(1_200)
+    universes = [record.payload["assets"] for record in service.context.journal.records(Kind.UNIVERSE)]
+    assert universes[0] == [name for name in NAMES if name != new]
+    assert universes[-1] == [name for name in NAMES if name != gone]
+    told = scans(service)
+    assert [p["bar"] for _, p in told[1440:]] == list(range(len(told) - 1440))
+    wanted = truth(exchange, service)
+    assert len(told) > 1440 + 8
+    assert all(payload["closes"] == wanted[ts] for ts, payload in told if ts > MIDNIGHT)
+    assert [payload["closes"][5] is None for ts, payload in told if ts == MIDNIGHT] == [True]
+    table = read_day(list_days(world.state.days)[0], sidecar=False)
+    assert (table.date, table.complete, gone in table.assets, new in table.assets) == ("2025-01-01", True, True, False)
+
+
 def test_recorded_trades_give_the_bars_again(night, two_days):
     world, service = night
     world.end(service)
