@@ -14,12 +14,13 @@ from dolphin.deployment import GridConfig
 from dolphin.grid.client import HazelcastGrid
 from dolphin.grid.member import MemberPlan
 from dolphin.grid.process import MemberProcess, start_members
+from dolphin.grid.safety import SafetyCell
 from dolphin.types import Posture, SafetyRecord
 from flows.workspace import jar_folder
 
-__all__ = ["NOW", "TARGETS", "Cluster", "free_ports", "plans", "rec", "safety", "until"]
+__all__ = ["FENCE", "NOW", "TARGETS", "Clocks", "Cluster", "free_ports", "next_seq", "plans", "rec", "safety", "until"]
 
-NOW = 1_735_689_600_000
+NOW = FENCE = 1_735_689_600_000
 TARGETS = {
     "embedded": None,
     "5.7.0": ("5.7.0", 1),
@@ -82,3 +83,22 @@ def until(condition: Callable[[], bool], seconds: float = 15.0) -> None:
     while not condition():
         assert time.monotonic() < end, "waited in vain"
         time.sleep(0.01)
+
+
+class Clocks:
+    """Both clocks of a view, moved by hand."""
+
+    def __init__(self) -> None:
+        self.seconds = 1000.0
+
+    def monotonic(self) -> float:
+        return self.seconds
+
+    def wall(self) -> int:
+        return NOW + round((self.seconds - 1000.0) * 1000)
+
+
+def next_seq(cell: SafetyCell) -> int:
+    """One more than what the session's cluster holds: cells of a CP subsystem outlive a test."""
+    record = cell.read().record
+    return 1 if record is None else record["seq"] + 1

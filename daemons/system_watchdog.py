@@ -34,7 +34,8 @@ class SystemWatchdog(Service):
         super().__init__(context)
         config = context.settings.survival
         self.every_s = max(0.2, min(PASS_S, config.cadence_min * 60.0 / context.clock.speed))
-        self._tenure = Tenure(context, self.name)
+        last = context.journal.last(Kind.POSTURE)
+        self._tenure = Tenure(context, self.name, 0 if last is None else last.payload.get("fence", 0))
         self._kill = KillWatch(context)
         self._sensors = SensorReader(context, Memory())
         self._stack: SurvivalStack | None = None

@@ -15,11 +15,13 @@ RENEW_S: Final = 5.0
 
 
 class Tenure:
-    """The writer's lock ``name``. Its owner is host and state folder, which admits one process: a restart takes over at once."""
+    """The writer's lock ``name``. Its owner is host and state folder, which admits one process: a restart takes over at once.
+    ``highest``: newest number that its journal knows."""
 
-    def __init__(self, context: Context, name: str) -> None:
+    def __init__(self, context: Context, name: str, highest: int = 0) -> None:
         self._context = context
         self._lock = WriterLock(context.grid, name, f"{platform.node() or 'localhost'}:{context.state.root}", context.clock.wall_ms)
+        self._lock.highest = highest
         self._renewed = -math.inf
 
     @property

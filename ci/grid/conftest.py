@@ -6,7 +6,7 @@ import uuid
 from collections.abc import Callable, Iterator
 
 import pytest
-from grid_clusters import TARGETS, Cluster, free_ports, plans
+from grid_clusters import TARGETS, Clocks, Cluster, free_ports, plans
 
 from dolphin.deployment import GridConfig
 from dolphin.errors import MissingDependency
@@ -69,3 +69,9 @@ def grid(request: pytest.FixtureRequest, cluster_of: Callable[..., Cluster]) -> 
             found._ask(name, lambda m: m.clear())
     yield found
     found.close()
+
+
+@pytest.fixture
+def clocks() -> Clocks:
+    """Both clocks of a view, moved by hand."""
+    return Clocks()

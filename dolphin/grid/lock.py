@@ -31,13 +31,15 @@ class WriterLock:
         self.name, self.owner = name, owner
         self.fence = 0
         """Number of this holder, 0 when it does not hold the lock; it grows from holder to holder, through restarts of the grid, too."""
+        self.highest = 0
+        """Highest number that this holder knows of: a grid that lost it, on a clock that was set back, gets a higher one all the same."""
 
     def acquire(self) -> bool:
         """Try to become the writer. Raises ``MissingDependency`` when the grid does not answer."""
         cp = self._grid.consensus
         taken = cp.acquire(self._lock) if cp else self._leased()
         if taken:
-            self.fence = self._draw()
+            self.fence = self.highest = self._draw()
         return taken
 
     def renew(self) -> bool:
@@ -89,13 +91,13 @@ class WriterLock:
         return self._mine()
 
     def _draw(self) -> int:
-        """The next number: above the last one and not below the clock, so that an emptied grid does not start again from 1."""
+        """The next number: above the last one and ``highest``, not below the clock, so that an emptied grid does not start from 1 again."""
         cp, key, cell = self._grid.consensus, f"fence:{self.name}", f"DOLPHIN_FENCE_{self.name}"
         for _ in range(_TRIES):
             raw = cp.load(cell) if cp else None
             entry = self._grid.read(LEASES, key)
             last = decode(raw) if cp else entry.record
-            number = max(_number(last) + 1, self._clock())
+            number = max(_number(last) + 1, self.highest + 1, self._clock())
             fresh = {"schema": "dolphin.fence/1", "ts_ms": self._clock(), "number": number}
             if cp is None and entry.reason not in (None, Reason.ABSENT):
                 self._grid.delete(LEASES, key)
