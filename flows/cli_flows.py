@@ -92,7 +92,7 @@ def serve(
 
     serve_all(limit, path.resolve())
     lock.release()
-    return Outcome("dolphin.flows-serve/1", {"api": url}, "served no more: schedules are paused until the next `dolphin flows serve`")
+    return Outcome("dolphin.flows-serve/1", {"api": url}, "served no more: nothing is run by schedule until the next `dolphin flows serve`")
 
 
 @verb(server_app, "start")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import signal
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -81,6 +82,12 @@ def test_a_lane_runs_by_prefect_is_cancelled_within_10_seconds_and_goes_on_in_th
     blue = next(row for row in listed["deployments"] if row["name"] == "paper-trade/blue")
     assert (listed["schema"], blue["cron"], blue["scheduled"], blue["ready"]) == ("dolphin.flows-list/1", "0 0 * * *", False, True)
     assert blue["last_run"] == "COMPLETED"
+
+    stage.dolphin("flows", "server", "stop")
+    (serving,) = stage.serving
+    serving.send_signal(signal.SIGINT)
+    assert serving.wait(20) == 0
+    assert "Traceback" not in (stage.root / "serve-0.log").read_text()
 
 
 def flattened(stage: PrefectStage) -> str:

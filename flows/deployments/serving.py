@@ -8,11 +8,13 @@ import signal
 from pathlib import Path
 from typing import Any
 
+import httpx
 from prefect.client.orchestration import get_client
 from prefect.client.schemas.filters import DeploymentFilter, DeploymentFilterName, FlowRunFilter, FlowRunFilterState, FlowRunFilterStateType
 from prefect.client.schemas.objects import ConcurrencyLimitConfig, ConcurrencyLimitStrategy, StateType
 from prefect.runner import Runner
 from prefect.schedules import Cron
+from prefect.settings import PREFECT_API_URL
 from prefect.states import Crashed
 from prefect.types.entrypoint import EntrypointType
 
@@ -43,6 +45,11 @@ class _Runner(Runner):
 
     _ending: asyncio.Task[None] | None = None
 
+    async def __aexit__(self, *exc_info: Any) -> None:
+        """A server that was stopped first has nothing to be paused in; Prefect's client would ask it for half a minute, and then fail."""
+        self.pause_on_shutdown = await _answers()
+        await super().__aexit__(*exc_info)
+
     def handle_sigterm(self, *args: Any, **kwargs: Any) -> None:
         if self._ending is not None:  # asked twice: at once, then
             raise KeyboardInterrupt
@@ -50,6 +57,15 @@ class _Runner(Runner):
 
     def _end(self) -> None:
         self._ending = asyncio.get_running_loop().create_task(self.astop())
+
+
+async def _answers() -> bool:
+    """Whether the server is there."""
+    async with httpx.AsyncClient(timeout=2.0, trust_env=False) as client:
+        try:
+            return (await client.get(f"{PREFECT_API_URL.value()}/health")).is_success
+        except httpx.HTTPError:
+            return False
 
 
 def _deployed(deployment: Deployment, config: Path) -> Any:
