@@ -44,7 +44,7 @@ def test_a_lane_runs_by_prefect_is_cancelled_within_10_seconds_and_goes_on_in_th
     run = re.search(r"UUID: (\S+)", asked.stdout).group(1)
     assert stage.until(lambda: stage.run_state(run) == "RUNNING" and stage.pid(), 60), asked.stdout + asked.stderr
     first = stage.pid()
-    assert stage.until(lambda: stage.bars() >= 20 and stage.held(), 60)
+    assert stage.until(lambda: stage.bars() >= 20 and stage.held(), 120)
     stage.supervisor.stop("scanner")  # the market stands still: what follows may take its time
 
     second = stage.run()
