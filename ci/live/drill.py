@@ -28,6 +28,7 @@ from fault_matrix import MATRIX
 
 from dolphin.config import load
 from dolphin.storage.journal import Kind, Record
+from dolphin.storage.market_clock import read_market_clock
 from dolphin.storage.state import StateFolder
 from flows.journal import verdicts
 from flows.paper_watch import held_of
@@ -84,8 +85,9 @@ class Drill(Evidence):
         """Every process is healthy, and the lane's newest bars, after ``since``, have no doubt."""
         found = status_of(self.state, self.settings)
         bars = self.newest(LANE, Kind.BAR, 2)
-        known = read_age(self, bars[0]) if len(bars) == 2 else None
-        fresh = known is not None and known < time.monotonic() - since
+        clock = read_market_clock(self.state.clock)
+        assert clock is not None
+        fresh = len(bars) == 2 and bars[0].ts_ms > clock.market_ms(since)
         return found.healthy and fresh and not any(bar.payload["told"]["blocks"] for bar in bars)
 
     def fault(self, kind: str, how: dict[str, Any]) -> None:
@@ -129,12 +131,6 @@ class Drill(Evidence):
         closed = max((record.seq for record in self.records(LANE, Kind.TRADE)), default=0)
         held = held_of(self.state, self.settings, "BLUE")
         return [] if bool(held) == (entered > closed) else [f"the venue holds {held}, entered at {entered}, closed at {closed}"]
-
-
-def read_age(drill: Drill, bar: Record) -> float | None:
-    """Seconds of ours since a bar's close."""
-    clock = httpx.get(f"{drill.settings.feed.url}/demo/clock", timeout=10).json()
-    return (clock["market_ms"] - bar.ts_ms) / 1000.0 / float(clock["speed"])
 
 
 def main() -> int:
