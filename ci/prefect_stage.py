@@ -52,6 +52,8 @@ class PrefectStage:
         self.environ |= {"DOLPHIN__PATHS__STATE": str(self.state.root), "DOLPHIN__PATHS__CACHE": str(root / "cache")}
         self.environ["PYTHONPATH"] = os.pathsep.join([str(CHECKOUT), os.environ.get("PYTHONPATH", "")])
         self.root, self.api, self.grid = root, "", None
+        # the least that Prefect takes: runs renew their leases while a test looks
+        (root / "prefect.toml").write_text("[server.concurrency]\ninitial_deployment_lease_duration = 30\n")
         self.server: subprocess.Popen[bytes] | None = None
         self.serving: list[subprocess.Popen[bytes]] = []
 

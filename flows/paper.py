@@ -6,6 +6,7 @@ believes. A session that is killed leaves lane and deployment running, and the n
 
 from __future__ import annotations
 
+import asyncio
 import math
 import signal
 import subprocess
@@ -135,6 +136,9 @@ class PaperSession:
                     report(self.found())
                 time.sleep(WATCH_S)
             self.why, self.keep = "its hours are over", self.job.keep
+        except asyncio.CancelledError:  # Prefect takes the run back, since its server lost it, for one; a cancel of somebody is a signal
+            self.why, self.keep = "the run was taken from this session", True
+            raise
         finally:
             watch.close()
 

@@ -28,6 +28,8 @@ API_VARIABLE: Final = "PREFECT_API_URL"
 START_S: Final = 180.0
 """The first start makes the database: 15 to 25 s on an idle machine."""
 GAP_S: Final = 0.2
+LEASES: Final = "prefect.server.concurrency.lease_storage.filesystem"
+"""Files, where the default is the server's memory: it ends a run whose lease (5 min) it does not know after its restart."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,6 +68,7 @@ class PrefectServer:
             "PREFECT_HOME": str(self.folder.resolve()),
             API_VARIABLE: self.url,
             "DO_NOT_TRACK": "1",
+            "PREFECT_SERVER_CONCURRENCY_LEASE_STORAGE": LEASES,
             **{f"PREFECT_{name}": "false" for name in off},
         }
 

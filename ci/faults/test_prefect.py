@@ -78,14 +78,31 @@ def test_the_server_is_killed_the_lane_trades_on_and_a_new_one_can_cancel_it(tra
     lane = stage.pid()
     for pid in PrefectServer(stage.state).pids:
         os.kill(pid, signal.SIGKILL)
-    assert trades_on(stage, 30.0)
+    assert trades_on(stage, 10.0)
     assert stage.pid() == lane
     stage.start_server(int(stage.api.split(":")[2].split("/")[0]))
-    assert trades_on(stage, 5.0)
+    assert trades_on(stage, 35.0)  # longer than a lease, which the new server must know
     assert (stage.run_state(run), stage.pid()) == ("RUNNING", lane)
     assert stage.prefect("flow-run", "cancel", run).returncode == 0
     assert stage.until(lambda: stage.pid() == 0, 60)
     assert stage.until(lambda: stage.run_state(run) == "CANCELLED", 60)
+
+
+def test_a_server_that_is_away_for_longer_than_a_lease_may_cost_the_run_and_not_the_lane(trading):
+    """Prefect ends a run whose lease has run out; the lane goes on, before the server is back and after."""
+    stage, run = trading
+    lane = stage.pid()
+    for pid in PrefectServer(stage.state).pids:
+        os.kill(pid, signal.SIGKILL)
+    assert trades_on(stage, 60.0)
+    assert stage.pid() == lane
+    stage.start_server(int(stage.api.split(":")[2].split("/")[0]))
+    assert trades_on(stage, 45.0)
+    assert stage.pid() == lane
+    if stage.run_state(run) != "RUNNING":
+        again = stage.run()
+        assert stage.until(lambda: stage.run_state(again) == "RUNNING", 60)
+        assert stage.pid() == lane
 
 
 def test_flow_and_serve_are_killed_at_once_the_lane_trades_on_and_the_next_run_adopts_it(trading):

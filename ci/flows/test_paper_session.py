@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
 import signal
@@ -142,6 +143,20 @@ def test_a_session_whose_starter_is_gone_leaves_the_lane_alone(deployed):
         paper_trade(PaperJob(), deployed.told.append, deployed.reports.append, lambda: Wish.LEAVE)
     assert deployed.pid() == lane > 0
     FileLock(deployed.plan.state.processes / "paper_blue.lock", "test").release()
+
+
+def test_a_run_that_its_server_has_lost_leaves_the_lane_alone(deployed):
+    """Prefect raises this in the flow when it cannot renew the run's lease; what somebody cancels gets a signal."""
+    deployed.trade(keep=True)
+    lane = deployed.pid()
+
+    def taken() -> Wish:
+        raise asyncio.CancelledError
+
+    with pytest.raises(asyncio.CancelledError):
+        paper_trade(PaperJob(), deployed.told.append, deployed.reports.append, taken)
+    assert deployed.pid() == lane > 0
+    assert "the run was taken from this session; BLUE goes on" in deployed.told
 
 
 @pytest.mark.parametrize(
