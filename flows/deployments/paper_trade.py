@@ -19,8 +19,8 @@ from flows.prefect_server import API_VARIABLE, cancelling_for
 
 __all__ = ["paper_trade"]
 
-ASK_S: Final = 4.0
-DEAF_S: Final = 6.0
+ASK_S: Final = 2.0
+DEAF_S: Final = 4.0
 """A runner that has not ended a cancelled run after so long does not hear: since its server was restarted, for one."""
 
 
