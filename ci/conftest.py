@@ -59,17 +59,8 @@ def chromium() -> Iterator[Any]:
         yield running
 
 
-LONG = (
-    "test_simulation.py", "test_paper_by_prefect.py", "test_up.py", "test_paper_session.py", "test_house.py", "test_pull_demo.py",
-    "test_live_exchange.py", "test_live_trader.py", "test_live_venue.py", "test_grid_survivors.py", "test_process.py",
-    "test_lane_process.py",
-)  # fmt: skip
-"""Files of half a minute and more."""
-
-
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """What takes longest comes first, or one of two processes would end long after the other; the fault matrix when it is asked for."""
-    items.sort(key=lambda item: LONG.index(item.path.name) if item.path.name in LONG else len(LONG))
+    """The fault matrix runs when it is asked for: ``-m faults``."""
     if "faults" in config.option.markexpr:
         return
     left_out = [item for item in items if item.get_closest_marker("faults")]
